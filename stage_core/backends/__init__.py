@@ -1,0 +1,1 @@
+"""Models that draw pairs and film shots."""

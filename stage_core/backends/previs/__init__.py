@@ -1,0 +1,1 @@
+"""Storyboard panels and animatics, drawn and moved by rule."""

@@ -1,0 +1,105 @@
+"""What a model that draws pairs, or films shots, offers to the rest of the engine."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from ..story.brief import ShotBrief
+from ..story.frames import FramePair, Keyframe
+from ..story.shot_list import FrameFormat, Shot
+from ..story.timeline import Clip
+
+OnStep = Callable[[Shot, int, int], None]
+"""Called with the shot, steps done and steps in all; an exception raised in it cancels."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings of a sampler; None means the model's own. Fields are only ever appended."""
+
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+    shift: float | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The sizes and lengths that a model makes.
+
+    `area`: pixels of its own picture; sides are multiples of `multiple`. `rate`: its own frames
+    per second, None for a model that draws stills. Lengths are `stride` n + 1 frames.
+    """
+
+    area: int
+    multiple: int
+    rate: Fraction | None = None
+    stride: int = 1
+
+    def size(self, frame_format: FrameFormat) -> tuple[int, int]:
+        """Width and height of the model's own picture nearest to the film's aspect."""
+        aspect = float(frame_format.aspect)
+        sides = math.sqrt(self.area * aspect), math.sqrt(self.area / aspect)
+        return tuple(max(1, round(side / self.multiple)) * self.multiple for side in sides)
+
+    def num_frames(self, shot: Shot, frame_format: FrameFormat) -> int:
+        """The model's own length, at its own rate, nearest to the shot's planned seconds."""
+        frames = Fraction(shot.num_frames) / frame_format.rate * (self.rate or frame_format.rate)
+        return max(1, round((frames - 1) / self.stride)) * self.stride + 1
+
+
+class StoryboardModel(Protocol):
+    """Draws the start and the end frame of one shot.
+
+    `identity` changes when weights, adapters or numerics change. `reads` names the fields of
+    `Shot` and of `ShotBrief` that the result depends on.
+    """
+
+    identity: str
+    reads: frozenset[str]
+    grid: Grid
+
+    def draw(self, brief: ShotBrief, sampling: Sampling, on_step: OnStep) -> FramePair | None:
+        """The pair, of size `grid.size`; given halves come back as they are. None: not asked."""
+        ...
+
+
+class ShotModel(Protocol):
+    """Films one shot between its keyframes; `identity`, `reads` and `grid` as above."""
+
+    identity: str
+    reads: frozenset[str]
+    grid: Grid
+
+    def film(
+        self,
+        brief: ShotBrief,
+        keyframes: tuple[Keyframe, ...],
+        sampling: Sampling,
+        on_step: OnStep,
+    ) -> Clip | None:
+        """The clip, at `grid.rate`, or None: not asked for. Its frames may be made while they
+        are read, so `on_step` may be called, and raise, in an iteration over them."""
+        ...
+
+
+def drawing_seed(shot: Shot, sampling: Sampling) -> int:
+    """The seed of a shot's drawing noise, in [0, 2^63)."""
+    return _shot_seed(shot, sampling, "drawing", shot.drawing)
+
+
+def filming_seed(shot: Shot, sampling: Sampling) -> int:
+    """The seed of a shot's filming noise, in [0, 2^63)."""
+    return _shot_seed(shot, sampling, "take", shot.take)
+
+
+def _shot_seed(shot: Shot, sampling: Sampling, kind: str, count: int) -> int:
+    if shot.seed is not None:
+        return shot.seed % 2**63
+    text = f"{sampling.seed} {shot.id} {kind} {count}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 2**63

@@ -1,0 +1,1 @@
+"""Clips into a film, a file, a contact sheet."""

@@ -1,0 +1,1 @@
+"""What a film is: immutable values over the standard library and torch."""
