@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from .brief import ShotBrief
-from .frames import FramePair, no_frames
+from .frames import FramePair, Keyframe, Picture, no_frames
 from .memory import MemoryPack
 from .shot_list import Shot, ShotList
 from .timeline import Clip
@@ -66,7 +66,11 @@ class Storyboard:
             shot, plan.frame_format, memory, given, plan.theme, plan.look, plan.negative
         )
 
-    def previous_end(self, shot: Shot):
+    def keyframes(self, shot: Shot) -> tuple[Keyframe, ...]:
+        """The frames of a shot's pair that are there, at their places in the planned shot."""
+        return self.pair(shot.id).keyframes(shot.num_frames)
+
+    def previous_end(self, shot: Shot) -> Picture | None:
         """The end frame of the shot before `shot`, or None."""
         place = self.shot_list.ids.index(shot.id)
         return self.pair(self.shot_list.ids[place - 1]).end if place else None

@@ -1,0 +1,97 @@
+"""The five verbs: plan, draw, film, fill, edit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .backends.protocol import OnStep, Sampling, ShotModel, StoryboardModel
+from .editing.conform import conform
+from .editing.sheet import mark
+from .planning.planner import plan
+from .story.cinematography import CUT, TransitionKind
+from .story.memory import MemoryPack
+from .story.storyboard import Storyboard
+from .story.timeline import Timeline
+
+__all__ = ["draw", "edit", "fill", "film", "plan"]
+
+
+def draw(
+    board: Storyboard,
+    model: StoryboardModel,
+    memory: MemoryPack,
+    sampling: Sampling,
+    on_step: OnStep,
+) -> tuple[Storyboard, MemoryPack]:
+    """Draw the pairs in film order; each joins the memory that the next one is drawn with."""
+    for shot in board.shot_list.shots:
+        brief = board.brief(shot, memory)
+        pair = model.draw(brief, sampling, on_step)
+        if pair:
+            # A start that continues is given by the previous shot, not by the artist: when that
+            # shot changes, this one must follow.
+            borrowed = brief.given.given - board.pair(shot.id).given
+            pair = replace(pair, given=pair.given - borrowed)
+            board, memory = board.with_pair(pair), memory.remember(pair, shot.cast)
+    return board, memory
+
+
+def film(
+    board: Storyboard,
+    model: ShotModel,
+    memory: MemoryPack,
+    sampling: Sampling,
+    on_step: OnStep,
+) -> Storyboard:
+    """Film every shot that has a keyframe, each from its own pictures alone."""
+    for shot in board.shot_list.shots:
+        keyframes = board.keyframes(shot)
+        clip = keyframes and model.film(board.brief(shot, memory), keyframes, sampling, on_step)
+        if clip:
+            board = board.with_clip(clip)
+    return board
+
+
+def fill(
+    board: Storyboard, sketch: StoryboardModel, animatic: ShotModel, marked: bool = True
+) -> Storyboard:
+    """The board with every shot filmed: as it is, else an animatic of its pair, else of a sketch.
+
+    Fill-ins are made while they are played. `marked` puts a thin strip on them that says so.
+    """
+    plan, memory, sampling = board.shot_list, MemoryPack(), Sampling(seed=board.shot_list.seed)
+    for shot in plan.shots:
+        if shot.id in board.clips:
+            continue
+        drawn = board.pair(shot.id).complete
+        if not drawn:
+            board = board.with_pair(sketch.draw(board.brief(shot, memory), sampling, _quietly))
+        brief, keyframes = board.brief(shot, memory), board.keyframes(shot)
+        clip = animatic.film(brief, keyframes, sampling, _quietly)
+        if marked:
+            text = f"{shot.id}  drawn, not filmed" if drawn else f"{shot.id}  sketch, not drawn"
+            clip = replace(clip, frames=mark(clip.frames, text))
+        board = board.with_clip(clip)
+    return board
+
+
+def edit(board: Storyboard) -> Timeline:
+    """The cut of a board in which every shot has a clip: each conformed to the plan, in order.
+
+    Raises:
+        ValueError: a shot without a clip, or too short for its transitions.
+    """
+    shots, frame_format = board.shot_list.shots, board.shot_list.frame_format
+    missing = [shot.id for shot in shots if shot.id not in board.clips]
+    if missing:
+        raise ValueError(f"shots without a clip: {', '.join(missing)}; fill the board first")
+    clips = tuple(conform(board.clips[s.id], s.num_frames, frame_format) for s in shots)
+    out = shots[-1].transition
+    # There is nothing to dissolve into after the last shot.
+    out = CUT if out.kind is TransitionKind.DISSOLVE else out
+    between = (shot.transition for shot in shots[:-1])
+    return Timeline(frame_format.rate, clips, (CUT, *between, out))
+
+
+def _quietly(*_) -> None:
+    """Fill-ins are made while the film is rendered, which has a progress of its own."""

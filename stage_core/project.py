@@ -1,0 +1,277 @@
+"""A film's folder: the drawings and takes made so far, and which of them the film uses.
+
+A drawing is `2A_d01.json` with `2A_d01_start.png` and `2A_d01_end.png`, a take `2A_t02.json`
+with `2A_t02.mkv`. `board.json` holds the plan as it was last seen and points from each shot to
+the drawing and the take in use.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from . import media
+from .atomic import replacing, write_text
+from .errors import PlanError, StorageError
+from .ledger import Ledger, Record
+from .story.frames import HALVES, FramePair, Picture
+from .story.shot_list import ShotList, load_json, shot_list_from_record
+from .story.storyboard import Storyboard
+from .story.timeline import Clip
+
+BOARD_FILE = "board.json"
+BOARD_SCHEMA = "stage.Board.1"
+DRAWING = "stage.Drawing.1"
+TAKE = "stage.Take.1"
+
+_log = logging.getLogger(__name__)
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def folder_name(title: str) -> str:
+    """The title as the name of a file or folder that every system accepts."""
+    text = unicodedata.normalize("NFC", title)
+    text = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]+', "_", text)
+    text = " ".join(text.split()).strip(". ")
+    while len(text.encode()) > 120:
+        text = text[:-1].rstrip(". ")
+    return f"_{text}" if _RESERVED.fullmatch(text) else text or "Untitled"
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a result was made. `key` finds it again; `count` is the drawing's or take's number.
+
+    `memory` is the digest of the frames that a drawing remembers, `keyframes` the digests of the
+    pictures that a take was filmed between.
+    """
+
+    key: str
+    model: str
+    count: int = 1
+    memory: str = ""
+    keyframes: tuple[str, ...] = ()
+
+
+class Project:
+    """The folder of one film. `limit_bytes`: above it, takes that no board uses are evicted."""
+
+    def __init__(self, folder: Path, limit_bytes: int = 20 * 2**30):
+        self.folder = Path(folder)
+        self.limit_bytes = limit_bytes
+        self.ledger = Ledger(self.folder)
+
+    def earlier(self) -> ShotList | None:
+        """The plan as last seen in this folder, or None."""
+        board = self._board()
+        try:
+            return shot_list_from_record(board["shot_list"]) if board else None
+        except (KeyError, PlanError) as error:
+            _log.warning("%s is not read: %s", self.folder / BOARD_FILE, error)
+            return None
+
+    def save(self, board: Storyboard) -> Storyboard:
+        """Record which pair and take of each shot is in use; pictures kept nowhere are kept.
+
+        Gives the board with those pictures read from the folder. Raises StorageError.
+        """
+        in_use = self._in_use()
+        pointers = {}
+        for shot in board.shot_list.shots:
+            pair, clip = board.pair(shot.id), board.clips.get(shot.id)
+            if not pair.name and any(pair.digests):
+                made = Made("given " + " ".join(pair.digests), "given", shot.drawing)
+                kept = self.find_pair(made.key, "") or self.keep_pair(pair, made)
+                pair = replace(pair, start=kept.start, end=kept.end, name=kept.name)
+                board = board.with_pair(pair)
+            earlier = in_use.get(shot.id, {})
+            pointers[shot.id] = {
+                "pair": pair.name or earlier.get("pair", ""),
+                "take": (clip.name if clip else "") or earlier.get("take", ""),
+            }
+        record = {
+            "schema": BOARD_SCHEMA,
+            "shot_list": json.loads(board.shot_list.to_json()),
+            "in_use": pointers,
+        }
+        if record != self._board():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(record, ensure_ascii=False, indent=1)
+            write_text(self.folder / BOARD_FILE, text)
+        return board
+
+    def pair_in_use(self, shot_id: str, memory: str) -> FramePair | None:
+        """The pair that the film used last for this shot, whatever it was made from."""
+        record = self.ledger.get(self._in_use().get(shot_id, {}).get("pair", ""))
+        return self._read_pair(record, memory) if record and record.kind == DRAWING else None
+
+    def take_in_use(self, shot_id: str, keyframes: tuple[str, ...] | None = None) -> Clip | None:
+        """The take that the film used last for this shot; with `keyframes`, only if it was
+        filmed between the pictures of these digests."""
+        record = self.ledger.get(self._in_use().get(shot_id, {}).get("take", ""))
+        if record is None or record.kind != TAKE:
+            return None
+        if keyframes is not None and list(keyframes) != record.fields["keyframes"]:
+            return None
+        return self._read_take(record)
+
+    def find_pair(self, key: str, memory: str) -> FramePair | None:
+        """The newest drawing of this key whose files are sound, or None.
+
+        `memory`: digest of the frames it would remember now. A PNG that has changed but opens is
+        a repaint: that half comes back as given.
+        """
+        pairs = (self._read_pair(record, memory) for record in self.ledger.newest(DRAWING, key))
+        return next((pair for pair in pairs if pair is not None), None)
+
+    def keep_pair(self, pair: FramePair, made: Made) -> FramePair:
+        """Store a pair losslessly; gives it back as read from the folder.
+
+        Raises StorageError; then nothing of the pair is left in the folder.
+        """
+        with self.ledger.new(f"{pair.shot_id}_d{made.count:02d}") as entry:
+            files = {}
+            for half in HALVES:
+                picture = getattr(pair, half)
+                if picture is not None:
+                    path = entry.path(f"_{half}.png")
+                    media.write_picture(path, picture.image)
+                    shape = {"pixels": picture.digest, "size": [picture.width, picture.height]}
+                    files[half] = {**self.ledger.stamp(path), **shape}
+            fields = {"model": made.model, "memory": made.memory, "given": sorted(pair.given)}
+            record = self._write(entry.name, DRAWING, pair.shot_id, made.key, files, fields)
+        return self._read_pair(record, made.memory)
+
+    def find_take(self, key: str) -> Clip | None:
+        """The newest take of this key whose file is bit for bit as written, or None."""
+        takes = (self._read_take(record) for record in self.ledger.newest(TAKE, key))
+        return next((take for take in takes if take is not None), None)
+
+    def keep_take(self, clip: Clip, made: Made) -> Clip:
+        """Store a clip as the model made it, losslessly, frame by frame as it is made.
+
+        Gives the clip back as read from the folder. Raises StorageError, or what making the
+        frames raises; then nothing of the take is left in the folder.
+        """
+        sizes = []
+
+        def measured():
+            for image in clip.frames:
+                sizes.append([image.shape[1], image.shape[0]])
+                yield image
+
+        with self.ledger.new(f"{clip.shot_id}_t{made.count:02d}") as entry:
+            path = entry.path(".mkv")
+            with replacing(path) as temporary:
+                media.write_lossless(temporary, measured(), clip.rate)
+            if len(sizes) != len(clip.frames):
+                raise ValueError(
+                    f"shot {clip.shot_id}: {made.model} made {len(sizes)} frames "
+                    f"and had promised {len(clip.frames)}"
+                )
+            fields = {
+                "model": made.model,
+                "keyframes": list(made.keyframes),
+                "num_frames": len(sizes),
+                "size": sizes[0],
+                "rate": str(clip.rate),
+            }
+            files = {"film": self.ledger.stamp(path)}
+            record = self._write(entry.name, TAKE, clip.shot_id, made.key, files, fields)
+        return self._read_take(record)
+
+    def evict(self) -> tuple[str, ...]:
+        """Remove the oldest takes that no board uses until the folder is within its limit.
+
+        Gives the names of the takes removed. Partial files of crashed writers go too.
+        """
+        self.ledger.remove_stale_parts()
+        used = {entry.get("take") for entry in self._in_use().values()}
+        takes = self.ledger.records(TAKE)
+        total = sum(record.files["film"]["bytes"] for record in takes)
+        removed = []
+        for record in takes:
+            if total <= self.limit_bytes:
+                break
+            if record.name not in used:
+                total -= record.files["film"]["bytes"]
+                self.ledger.remove(record.name)
+                removed.append(record.name)
+        if removed:
+            _log.info("%s: removed unused takes %s", self.folder, ", ".join(removed))
+        return tuple(removed)
+
+    def _write(self, name, kind, shot_id, key, files, fields) -> Record:
+        record = Record(name, kind, shot_id, key, time.time_ns(), files, fields)
+        return self.ledger.write(record)
+
+    def _read_pair(self, record: Record, memory: str) -> FramePair | None:
+        halves: dict[str, Picture] = {}
+        given = set(record.fields["given"])
+        for half, stamp in record.files.items():
+            path = self.folder / stamp["file"]
+            try:
+                sound = self.ledger.digest(path) == stamp["sha256"]
+                halves[half] = _kept_picture(path, stamp) if sound else _repaint(path)
+            except StorageError as error:
+                _log.warning("%s is not used: %s", record.name, error)
+                return None
+            if not sound:
+                given.add(half)
+        older = bool(memory) and memory != record.fields["memory"]
+        return FramePair(
+            record.shot_id,
+            halves.get("start"),
+            halves.get("end"),
+            frozenset(given),
+            record.name,
+            older,
+        )
+
+    def _read_take(self, record: Record) -> Clip | None:
+        stamp, fields = record.files["film"], record.fields
+        path = self.folder / stamp["file"]
+        try:
+            if self.ledger.digest(path) != stamp["sha256"]:
+                raise StorageError(f"{path} has changed since it was written")
+        except StorageError as error:
+            _log.warning("take %s is not used: %s", record.name, error)
+            return None
+        frames = media.VideoFrames(path, fields["num_frames"], *fields["size"])
+        return Clip(record.shot_id, frames, Fraction(fields["rate"]), name=record.name)
+
+    def _board(self) -> Mapping[str, Any] | None:
+        path = self.folder / BOARD_FILE
+        try:
+            record = load_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError, PlanError) as error:
+            _log.warning("%s is not read: %s", path, error)
+            return None
+        known = isinstance(record, dict) and record.get("schema") == BOARD_SCHEMA
+        return record if known else None
+
+    def _in_use(self) -> Mapping[str, Mapping[str, str]]:
+        entries = (self._board() or {}).get("in_use")
+        if not isinstance(entries, dict):
+            return {}
+        return {shot_id: entry for shot_id, entry in entries.items() if isinstance(entry, dict)}
+
+
+def _kept_picture(path: Path, stamp: Mapping[str, Any]) -> Picture:
+    width, height = stamp["size"]
+    return Picture(height, width, stamp["pixels"], lambda: media.read_picture(path))
+
+
+def _repaint(path: Path) -> Picture:
+    """The picture of a file that somebody painted over, which only opening it can tell."""
+    return replace(Picture.of(media.read_picture(path)), read=lambda: media.read_picture(path))
