@@ -18,6 +18,7 @@ from typing import Any
 
 from .atomic import PARTIAL, write_text
 from .errors import PlanError, StorageError
+from .media import sha256
 from .story.shot_list import load_json
 
 STALE_SECONDS = 24 * 3600
@@ -123,8 +124,7 @@ class Ledger:
             status = path.stat()
             known = (path.name, status.st_size, status.st_mtime_ns)
             if known not in self._digests:
-                with path.open("rb") as file:
-                    self._digests[known] = _sha256(file)
+                self._digests[known] = sha256(path)
             return self._digests[known]
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
@@ -215,10 +215,3 @@ def _status(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
-
-
-def _sha256(file) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(2**20):
-        digest.update(block)
-    return digest.hexdigest()

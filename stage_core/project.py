@@ -39,8 +39,8 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 def folder_name(title: str) -> str:
     """The title as the name of a file or folder that every system accepts."""
     text = unicodedata.normalize("NFC", title)
-    text = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]+', "_", text)
-    text = " ".join(text.split()).strip(". ")
+    text = re.sub(r'[<>:"/\\|?*]+', "_", " ".join(text.split()))
+    text = re.sub(r"[\x00-\x1f\x7f]+", "", text).strip(". ")
     while len(text.encode()) > 120:
         text = text[:-1].rstrip(". ")
     return f"_{text}" if _RESERVED.fullmatch(text) else text or "Untitled"
@@ -224,7 +224,7 @@ class Project:
             except StorageError as error:
                 _log.warning("%s is not used: %s", record.name, error)
                 return None
-            if not sound:
+            if halves[half].digest != stamp["pixels"]:
                 given.add(half)
         older = bool(memory) and memory != record.fields["memory"]
         return FramePair(

@@ -151,12 +151,39 @@ class ShotList:
         for shot in self.shots:
             if shot.id == shot_id:
                 return shot
-        raise ValueError(f"no shot {shot_id!r}; this film has {', '.join(self.ids)}")
+        raise ValueError(f"no shot {shot_id!r}; this film has {_listed(self.ids)}")
 
     def with_shot(self, shot: Shot) -> ShotList:
         """The same list with the shot of this id replaced."""
         self.shot(shot.id)
         return replace(self, shots=tuple(shot if s.id == shot.id else s for s in self.shots))
+
+    def select(self, text: str) -> frozenset[str] | None:
+        """The ids that a choice such as '3, 5-7' names; None, which means all, when it is empty.
+
+        Raises:
+            ValueError: an id that no shot has, or a range that runs backwards.
+        """
+        chosen: set[str] = set()
+        for part in text.replace(";", ",").split(","):
+            part = part.strip()
+            if not part:
+                continue
+            first, last = self._range(part)
+            if last < first:
+                raise ValueError(f"shots {part!r} run backwards; the film has {_listed(self.ids)}")
+            chosen.update(self.ids[first : last + 1])
+        return frozenset(chosen) or None
+
+    def _range(self, part: str) -> tuple[int, int]:
+        """First and last place of 'id' or of 'id-id'; ids themselves may hold a hyphen."""
+        if part in self.ids:
+            return self.ids.index(part), self.ids.index(part)
+        for cut in (place for place, letter in enumerate(part) if letter == "-"):
+            first, last = part[:cut].strip(), part[cut + 1 :].strip()
+            if first in self.ids and last in self.ids:
+                return self.ids.index(first), self.ids.index(last)
+        raise ValueError(f"no shots {part!r}; this film has {_listed(self.ids)}")
 
     def to_json(self) -> str:
         """The list as JSON text, with its schema version; `from_json` gives an equal value."""
@@ -171,6 +198,10 @@ class ShotList:
             PlanError: no JSON, another schema, an unknown field, a value of the wrong type.
         """
         return shot_list_from_record(load_json(text))
+
+
+def _listed(ids: tuple[str, ...]) -> str:
+    return ", ".join(ids[:40]) + (f" and {len(ids) - 40} more" if len(ids) > 40 else "")
 
 
 def load_json(text: str) -> Any:
