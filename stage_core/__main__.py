@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
@@ -20,9 +20,9 @@ from .backends.load import (
     load_storyboard_model,
 )
 from .backends.protocol import Sampling
-from .editing.export import Mp4, export
+from .editing.export import export
 from .editing.render import render
-from .editing.sheet import draw_sheet
+from .editing.sheet import draw_sheet, num_sheets
 from .media import write_picture
 from .peak_memory import peak_rss_bytes
 from .pipeline import draw, edit, film, plan
@@ -30,7 +30,7 @@ from .planning.planner import PlanSettings
 from .project import Project, folder_name
 from .stories import read_story, story_names
 from .story.memory import MemoryPack
-from .story.shot_list import FrameFormat, Shot, ShotList
+from .story.shot_list import UNTITLED, FrameFormat, Shot, ShotList
 from .story.storyboard import Storyboard
 from .story.timeline import Timeline
 from .takes import KeptDrawings, KeptTakes, Redraw, Refilm
@@ -83,7 +83,9 @@ def board(options: argparse.Namespace) -> None:
     for pair in drawn_board.pairs.values():
         for half in ("start", "end"):
             write_picture(options.out / f"{pair.shot_id}_{half}.png", getattr(pair, half).image)
-    write_picture(options.out / "sheet.png", draw_sheet(drawn_board))
+    for page in range(num_sheets(drawn_board)):
+        name = f"sheet_{page + 1}.png" if page else "sheet.png"
+        write_picture(options.out / name, draw_sheet(drawn_board, page))
     _say(f"{options.out}: {len(drawn_board.pairs)} pairs, storyboard.json, sheet.png")
 
 
@@ -101,6 +103,9 @@ class _Shoot:
     def begin(cls, options: argparse.Namespace) -> _Shoot:
         text, settings = read_story(options.story), _plan_settings(options)
         planned = plan(text, settings)
+        if planned.title == UNTITLED:
+            settings = replace(settings, title=Path(options.story).stem)
+            planned = plan(text, settings)
         folder = options.project or options.out.parent / folder_name(planned.title)
         project = Project(folder)
         planned = plan(text, settings, project.earlier())
@@ -163,7 +168,7 @@ class _Progress:
 def _export(timeline: Timeline, path: Path) -> None:
     begun = time.monotonic()
     path.parent.mkdir(parents=True, exist_ok=True)
-    export(render(timeline), path, Mp4(timeline.rate, timeline.num_frames))
+    export(render(timeline), path, timeline.rate, timeline.num_frames)
     seconds = time.monotonic() - begun
     length = float(timeline.seconds)
     _say(f"{path}: {timeline.num_frames} frames, {length:.2f} s, written in {seconds:.1f} s")

@@ -27,8 +27,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _rename(temporary, path)
-    except StorageError:
-        raise
+    except StorageError as error:
+        raise StorageError(str(error).replace(temporary.name, path.name)) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(

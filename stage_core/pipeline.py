@@ -68,6 +68,8 @@ def fill(
             board = board.with_pair(sketch.draw(board.brief(shot, memory), sampling, _quietly))
         brief, keyframes = board.brief(shot, memory), board.keyframes(shot)
         clip = animatic.film(brief, keyframes, sampling, _quietly)
+        # At the film's size first: fitting it afterwards could crop the strip.
+        clip = conform(clip, shot.num_frames, plan.frame_format)
         if marked:
             text = f"{shot.id}  drawn, not filmed" if drawn else f"{shot.id}  sketch, not drawn"
             clip = replace(clip, frames=mark(clip.frames, text))

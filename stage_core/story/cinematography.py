@@ -49,7 +49,7 @@ class Term(Enum):
 
 def _normalise(text: str) -> str:
     words = re.sub(r"[\s_\-\u2010-\u2015]+", " ", text.strip().casefold().replace("\u2019", "'"))
-    return re.sub(r"(?<=\w) (shot|angle)$", "", words)
+    return re.sub(r"(?<=\w)( (shot|angle))+$", "", words)
 
 
 class ShotScale(Term):

@@ -37,7 +37,8 @@ class Picture:
         Raises:
             ValueError: another shape or type, an empty picture, or values that are not finite.
         """
-        pixels = as_pixels(image)
+        # A copy: the tensor may be a view of a whole clip, or be written to later.
+        pixels = as_pixels(image).clone()
         return cls(pixels.shape[0], pixels.shape[1], pixel_digest(pixels), lambda: pixels)
 
     @property

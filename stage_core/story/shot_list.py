@@ -20,8 +20,11 @@ from .cinematography import (
 )
 
 SCHEMA = "stage.ShotList.1"
+UNTITLED = "Untitled"
 MAX_JSON_CHARACTERS = 16 * 2**20
 MAX_SHOTS = 10_000
+_RATE = re.compile(r"[0-9]{1,20}([./][0-9]{1,20})?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -115,7 +118,7 @@ class ShotList:
     of its drawing or take.
     """
 
-    title: str = "Untitled"
+    title: str = UNTITLED
     theme: str = ""
     look: str = ""
     negative: str = ""
@@ -133,9 +136,10 @@ class ShotList:
         seen: dict[str, str] = {}
         for shot in self.shots:
             # Ids name files, and some file systems do not tell 2a from 2A.
-            twin = seen.setdefault(shot.id.casefold(), shot.id)
-            if twin is not shot.id:
+            twin = seen.get(shot.id.casefold())
+            if twin is not None:
                 raise ValueError(f"two shots have the ids {twin!r} and {shot.id!r}; ids are unique")
+            seen[shot.id.casefold()] = shot.id
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -224,6 +228,10 @@ def load_json(text: str) -> Any:
         raise PlanError(f"not valid JSON: {error.msg}", error.lineno) from None
     except RecursionError:
         raise PlanError("the JSON is nested too deeply") from None
+    except PlanError:
+        raise
+    except ValueError:
+        raise PlanError("the JSON holds a number of too many digits") from None
 
 
 def shot_list_from_record(record: Any) -> ShotList:
@@ -322,11 +330,16 @@ def _check_type(annotation: str, value: Any, where: str) -> None:
     wrong_bool = isinstance(value, bool) and "bool" not in annotation
     if wrong_bool or not isinstance(value, _PLAIN[annotation]):
         raise PlanError(f"{where} is {value!r:.60}; it should be {annotation}")
+    if isinstance(value, str) and _SURROGATE.search(value):
+        raise PlanError(f"{where} holds half of a surrogate pair, which no file can keep")
 
 
 def _fraction(value: Any, where: str) -> Fraction:
     try:
         if isinstance(value, bool) or not isinstance(value, (int, str)):
+            raise ValueError
+        # Bounded before it is parsed: Fraction('1e999999999') would fill the memory.
+        if not _RATE.fullmatch(str(value)):
             raise ValueError
         return Fraction(value)
     except (ValueError, ZeroDivisionError):

@@ -1,0 +1,179 @@
+"""Picture and video files: lossless both ways, whole or not at all."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+from PIL import ExifTags, Image
+
+from stage_core.errors import StorageError
+from stage_core.media import VideoFrames, read_picture, sha256, write_lossless, write_picture
+
+
+def noise(num_frames, height, width):
+    generator = torch.Generator().manual_seed(num_frames)
+    shape = num_frames, height, width, 3
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+@pytest.fixture
+def full_disk():
+    """Calling it lets no file grow beyond 8 kB, as a full disk would not."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_picture_comes_back_as_it_was_written(tmp_path):
+    image = noise(1, 53, 97)[0]
+    write_picture(tmp_path / "a.png", image)
+    assert torch.equal(read_picture(tmp_path / "a.png"), image)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I"])
+def test_every_mode_is_read_as_rgb(tmp_path, mode):
+    white = {"I;16": 65535, "I": 65535, "1": 1, "CMYK": (0, 0, 0, 0), "P": 255, "LA": (255, 255)}
+    image = Image.new(mode, (5, 4), white.get(mode, 255 if mode == "L" else (255,) * 4))
+    if mode == "P":
+        image.putpalette([level for level in range(256) for _ in range(3)])
+    image.save(tmp_path / "a.tif")
+    pixels = read_picture(tmp_path / "a.tif")
+    assert pixels.shape == (4, 5, 3)
+    assert pixels.dtype == torch.uint8
+    assert (pixels == 255).all()
+
+
+def test_transparency_lies_on_middle_grey(tmp_path):
+    image = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
+    image.putpixel((1, 0), (255, 0, 0, 0))
+    for name in ("direct.png", "palette.png"):
+        (image if name == "direct.png" else image.quantize()).save(tmp_path / name)
+        assert read_picture(tmp_path / name).tolist() == [[[255, 0, 0], [128, 128, 128]]]
+
+
+def test_orientation_of_the_camera_is_applied(tmp_path):
+    image = Image.new("RGB", (3, 2))
+    image.putpixel((0, 0), (255, 255, 255))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    image.save(tmp_path / "a.png", exif=exif)
+    pixels = read_picture(tmp_path / "a.png")
+    # Orientation 6 is a quarter turn clockwise: the upper left corner goes to the upper right.
+    assert pixels.shape == (3, 2, 3)
+    assert pixels[0, 1].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", "half"])
+def test_file_that_is_no_whole_picture_is_a_storage_error_with_its_path(tmp_path, content):
+    path = tmp_path / "a.png"
+    write_picture(path, noise(1, 40, 40)[0])
+    path.write_bytes(path.read_bytes()[:2500] if content == "half" else content)
+    with pytest.raises(StorageError, match=r"a\.png"):
+        read_picture(path)
+
+
+def test_missing_picture_and_missing_folder_are_storage_errors(tmp_path):
+    with pytest.raises(StorageError, match="none"):
+        read_picture(tmp_path / "none.png")
+    with pytest.raises(StorageError, match="none"):
+        write_picture(tmp_path / "none" / "a.png", noise(1, 4, 4)[0])
+
+
+def test_picture_that_does_not_fit_the_disk_leaves_the_old_one(tmp_path, full_disk):
+    path = tmp_path / "a.png"
+    write_picture(path, noise(1, 8, 8)[0])
+    before = path.read_bytes()
+    full_disk()
+    with pytest.raises(StorageError, match=r"a\.png.*large"):
+        write_picture(path, noise(1, 90, 90)[0])
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("size", [(53, 97), (48, 64), (16, 17)])
+@pytest.mark.parametrize("rate", [Fraction(12), Fraction(16), Fraction(24000, 1001)])
+def test_video_comes_back_bit_by_bit_every_time_it_is_played(tmp_path, size, rate):
+    frames, path = noise(5, *size), tmp_path / "a.mkv"
+    assert write_lossless(path, frames, rate) == 5
+    video = VideoFrames(path, 5, size[1], size[0])
+    for _ in range(2):
+        assert torch.equal(torch.stack(list(video)), frames)
+    assert len(video) == 5
+
+
+def test_video_is_closed_when_its_reader_stops(tmp_path):
+    import gc
+
+    path = tmp_path / "a.mkv"
+    write_lossless(path, noise(5, 16, 16), Fraction(12))
+    playing = iter(VideoFrames(path, 5, 16, 16))
+    next(playing)
+    playing.close()
+    gc.collect()
+    path.unlink()
+    with pytest.raises(StopIteration):
+        next(playing)
+
+
+def test_failing_source_leaves_no_file_and_its_own_exception(tmp_path):
+    def frames():
+        yield noise(1, 16, 16)[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_lossless(tmp_path / "a.mkv", frames(), Fraction(12))
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_frames_or_frames_of_two_sizes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="without frames"):
+        write_lossless(tmp_path / "a.mkv", [], Fraction(12))
+    two = [noise(1, 16, 16)[0], noise(1, 16, 18)[0]]
+    with pytest.raises(ValueError, match="18x16"):
+        write_lossless(tmp_path / "a.mkv", two, Fraction(12))
+    assert not list(tmp_path.iterdir())
+
+
+def test_video_that_does_not_fit_the_disk_is_a_storage_error(tmp_path, full_disk):
+    full_disk()
+    with pytest.raises(StorageError, match=r"a\.mkv.*large"):
+        write_lossless(tmp_path / "a.mkv", noise(9, 64, 64), Fraction(12))
+    assert not list(tmp_path.iterdir())
+
+
+def test_video_in_a_missing_folder_is_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match="none"):
+        write_lossless(tmp_path / "none" / "a.mkv", noise(1, 16, 16), Fraction(12))
+
+
+def test_video_cut_short_missing_or_of_another_size_is_a_storage_error(tmp_path):
+    path = tmp_path / "a.mkv"
+    write_lossless(path, noise(9, 64, 64), Fraction(12))
+    with pytest.raises(StorageError, match="64x64, not 32x64"):
+        list(VideoFrames(path, 9, 32, 64))
+    with pytest.raises(StorageError, match="after 9 of 10"):
+        list(VideoFrames(path, 10, 64, 64))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(StorageError, match=r"a\.mkv"):
+        list(VideoFrames(path, 9, 64, 64))
+    path.write_bytes(b"nothing")
+    with pytest.raises(StorageError, match=r"a\.mkv"):
+        list(VideoFrames(path, 9, 64, 64))
+    path.unlink()
+    with pytest.raises(StorageError, match=r"a\.mkv"):
+        list(VideoFrames(path, 9, 64, 64))
+
+
+def test_one_flipped_bit_changes_the_digest(tmp_path):
+    path = tmp_path / "a.mkv"
+    write_lossless(path, noise(3, 32, 32), Fraction(12))
+    before = sha256(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert sha256(path) != before
+    path.unlink()
+    with pytest.raises(StorageError, match=r"a\.mkv"):
+        sha256(path)
