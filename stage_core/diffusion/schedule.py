@@ -1,0 +1,68 @@
+"""Sigma schedules: the noise levels a sampler visits, from 1 (noise) down to 0 (data)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def shifted_sigmas(steps: int, shift: float) -> Tensor:
+    """Noise levels of `steps` sampler steps, [steps + 1] float32, from 1 to 0.
+
+    They start as 1, 1 - 1/steps, ..., 1/steps and are moved by `shift_sigmas`.
+
+    Raises:
+        ValueError: fewer than 1 step, or a shift that is not positive.
+    """
+    if steps < 1:
+        raise ValueError(f"{steps} sampler steps; use at least 1")
+    return _ended(shift_sigmas(_even(steps), shift))
+
+
+def stretched_sigmas(steps: int, shift: float, terminal: float = 0.02) -> Tensor:
+    """As `shifted_sigmas`, but stretched so that the last level before 0 is `terminal`.
+
+    Qwen-Image was trained to finish from 0.02, whatever the number of steps.
+
+    Raises:
+        ValueError: fewer than 2 steps (the first level is 1 and cannot be the last as well), a
+            shift that is not positive, or a terminal outside (0, 1).
+    """
+    if steps < 2:
+        raise ValueError(f"{steps} sampler steps; a schedule that ends at {terminal} needs 2")
+    if not 0 < terminal < 1:
+        raise ValueError(f"terminal noise level {terminal}; use a value between 0 and 1")
+    clean = 1 - shift_sigmas(_even(steps), shift)
+    return _ended(1 - clean * ((1 - terminal) / clean[-1]))
+
+
+def shift_sigmas(sigmas: Tensor, shift: float) -> Tensor:
+    """`sigmas` moved towards noise by a shift above 1, towards data by one below 1.
+
+    Source: Esser et al. 2024, arXiv:2403.03206, eq. 23, with t for sigma.
+
+    Raises:
+        ValueError: a shift that is not positive.
+    """
+    if not 0 < shift < math.inf:
+        raise ValueError(f"schedule shift {shift}; use a positive number, 1 for none")
+    # This form of the denominator keeps 0 and 1 exactly where they are.
+    return shift * sigmas / (shift * sigmas + (1 - sigmas))
+
+
+def resolution_shift(num_tokens: int) -> float:
+    """The shift that Qwen-Image takes for a picture of `num_tokens` 2x2 patches of latents.
+
+    Its logarithm is a line through 0.5 at 256 tokens and 0.9 at 8192; a pair counts both frames.
+    """
+    return math.exp(0.5 + 0.4 * (num_tokens - 256) / (8192 - 256))
+
+
+def _even(steps: int) -> Tensor:
+    return torch.linspace(1, 1 / steps, steps, dtype=torch.float32)
+
+
+def _ended(sigmas: Tensor) -> Tensor:
+    return torch.cat([sigmas, sigmas.new_zeros(1)])
