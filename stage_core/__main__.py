@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -246,7 +247,7 @@ def _command(commands, run: Callable, out: tuple[str, str], help_text: str) -> N
     add("story", metavar="STORY", help=f"screenplay, table or JSON file, or a sample: {samples}")
     add("--out", type=Path, required=True, metavar=out[1], help=out[0])
     add("--storyboard-model", choices=STORYBOARD_MODELS, default="sketch", help="draws the pairs")
-    add("--size", type=_size, default=(832, 480), help="pixels, WIDTHxHEIGHT (%(default)s)")
+    add("--size", type=_size, default=(832, 480), help="pixels, WIDTHxHEIGHT (832x480)")
     add("--rate", type=_rate, default=Fraction(24), help="frames per second, such as 24 or 23.976")
     add("--seed", type=int, default=0, help="another seed gives other pictures")
     add("--title", default="", help="the film's title, when the story has none")
@@ -268,10 +269,11 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _rate(text: str) -> Fraction:
-    try:
-        return Fraction(_NTSC[text] * 1000, 1001) if text in _NTSC else Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate; use 24 or 24000/1001") from None
+    if text in _NTSC:
+        return Fraction(_NTSC[text] * 1000, 1001)
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9}|/[1-9]\d{0,8})?", text):
+        return Fraction(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no rate; use 24 or 24000/1001")
 
 
 def _clock(seconds: float) -> str:

@@ -126,7 +126,7 @@ def test_a_board_is_a_folder_of_frames_a_sheet_and_a_plan_that_can_be_filmed(tmp
     [
         ("", "empty"),
         ("| shot | colour |\n| --- | --- |\n| 1 | red |\n", "colour"),
-        ("{", "line 1"),
+        ('{"shots": ', "line 1"),
     ],
 )
 def test_a_bad_story_is_one_sentence_and_no_file(tmp_path, capsys, text, words):

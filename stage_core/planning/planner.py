@@ -1,0 +1,234 @@
+"""Text into a shot list: exactly the shots that the text has, in its order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Protocol
+
+from ..errors import PlanError
+from ..story.cinematography import (
+    CUT,
+    CameraAngle,
+    CameraMovement,
+    ShotScale,
+    Transition,
+    TransitionKind,
+)
+from ..story.shot_list import (
+    MAX_SHOTS,
+    UNTITLED,
+    FrameFormat,
+    Shot,
+    ShotList,
+    load_json,
+    shot_list_from_record,
+)
+from .drafts import Draft, Length, Outline, TransitionDraft, spoken_characters
+from .elements import text_lines
+from .fountain import read_fountain
+from .ids import with_ids
+from .records import read_records
+from .table import is_table, read_table
+from .wording import camera_movement, opening_terms
+
+
+class Planner(Protocol):
+    """Reads one kind of text.
+
+    Raises:
+        PlanError: the text cannot be read; nothing is planned of a part of it.
+    """
+
+    def __call__(self, text: str) -> Outline: ...
+
+
+PLANNERS: Mapping[str, Planner] = {
+    "fountain": read_fountain,
+    "table": read_table,
+    "records": read_records,
+}
+FORMATS = ("auto", *PLANNERS)
+
+_JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[{\]])")
+_TRANSITION_LENGTH = Length(Fraction(1))
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """What the text leaves open. Title, theme, look and negative go before the text's own.
+
+    Where no length is given a shot lasts `default_seconds` and the time to read its dialogue.
+    """
+
+    frame_format: FrameFormat = field(default_factory=FrameFormat)
+    title: str = ""
+    theme: str = ""
+    look: str = ""
+    negative: str = ""
+    seed: int = 0
+    format: str = "auto"
+    default_seconds: Fraction = Fraction(3)
+    characters_per_second: int = 15
+
+    def __post_init__(self):
+        if self.format not in FORMATS:
+            raise ValueError(f"format {self.format!r} is not known; use {', '.join(FORMATS)}")
+        if not 0 < self.default_seconds <= 600:
+            raise ValueError(f"shots of {self.default_seconds} s; use more than 0, at most 600")
+        if self.characters_per_second < 1:
+            raise ValueError(f"{self.characters_per_second} characters per second; use at least 1")
+
+
+def plan(
+    text: str, settings: PlanSettings | None = None, earlier: ShotList | None = None
+) -> ShotList:
+    """The shots of a text: a screenplay or prose, a table, records, or a shot list's own JSON.
+
+    What a shot gets by default depends on its own text and scene alone, so adding, moving or
+    deleting a shot changes no other. From `earlier`, the film's last plan, ids are taken and
+    nothing else. A shot list in JSON keeps its own frame format and seed.
+
+    Raises:
+        PlanError: the text cannot be read, or has no shots; names the line where there is one.
+    """
+    settings = settings or PlanSettings()
+    text = text.lstrip("\ufeff")
+    _check_unicode(text)
+    if not text.strip():
+        raise PlanError("the text is empty; write a paragraph for each shot")
+    kind = detect(text) if settings.format == "auto" else settings.format
+    shot_list = _own_json(text) if kind == "records" else None
+    if shot_list is None:
+        shot_list = _plan(PLANNERS[kind](text), settings, earlier)
+    said = {name: getattr(settings, name) for name in ("title", "theme", "look", "negative")}
+    shot_list = replace(shot_list, **{name: value for name, value in said.items() if value.strip()})
+    # JSON escapes may spell half a character too; there the text itself has no line for it.
+    _check_unicode(shot_list.to_json(), known_line=False)
+    return shot_list
+
+
+def detect(text: str) -> str:
+    """The format of a text: 'records', 'table' or 'fountain', which takes everything else."""
+    if _JSON.match(text):
+        return "records"
+    return "table" if is_table(text_lines(text)) else "fountain"
+
+
+def _own_json(text: str) -> ShotList | None:
+    data = load_json(text)
+    if isinstance(data, dict) and "schema" in data:
+        return shot_list_from_record(data)
+    return None
+
+
+def _plan(outline: Outline, settings: PlanSettings, earlier: ShotList | None) -> ShotList:
+    drafts = outline.drafts
+    if not drafts:
+        raise PlanError("the text has no shots; write a paragraph of action for each")
+    if len(drafts) > MAX_SHOTS:
+        raise PlanError(f"{len(drafts)} shots; a film has at most {MAX_SHOTS}")
+    _check_order(drafts)
+    known = (
+        [(s.id, s.description or s.dialogue or s.prompt) for s in earlier.shots] if earlier else ()
+    )
+    ids = with_ids([d.wording for d in drafts], [d.id for d in drafts], known)
+    shots = tuple(
+        _shot(draft, shot_id, settings) for draft, shot_id in zip(drafts, ids, strict=True)
+    )
+    _check_transitions(shots, drafts)
+    try:
+        return ShotList(
+            title=outline.title or UNTITLED,
+            theme=outline.theme,
+            look=outline.look,
+            negative=outline.negative,
+            frame_format=settings.frame_format,
+            shots=shots,
+            seed=settings.seed,
+        )
+    except ValueError as error:
+        raise PlanError(str(error)) from None
+
+
+def _shot(draft: Draft, shot_id: str, settings: PlanSettings) -> Shot:
+    rate = settings.frame_format.rate
+    scale, angle = opening_terms(draft.description)
+    movement = draft.movement or camera_movement(draft.description)
+    reading = Fraction(spoken_characters(draft.dialogue), settings.characters_per_second)
+    length = draft.length or Length(settings.default_seconds + reading)
+    try:
+        return Shot(
+            id=shot_id,
+            description=draft.description,
+            scene=draft.scene,
+            cast=draft.cast,
+            dialogue=draft.dialogue,
+            beat=draft.beat,
+            scale=draft.scale or scale or _usual_scale(draft),
+            angle=draft.angle or angle or CameraAngle.EYE_LEVEL,
+            movement=movement or CameraMovement.STATIC,
+            num_frames=length.frames_at(rate),
+            transition=_transition(draft.transition, rate),
+            prompt=draft.prompt,
+            negative=draft.negative,
+            continues=draft.continues,
+            keep=draft.keep,
+            seed=draft.seed,
+            drawing=draft.drawing,
+            take=draft.take,
+        )
+    except ValueError as error:
+        raise PlanError(str(error), draft.line or None) from None
+
+
+def _usual_scale(draft: Draft) -> ShotScale:
+    """The scale that shows a place without people, one person, or several."""
+    return (ShotScale.WIDE, ShotScale.MEDIUM, ShotScale.MEDIUM_WIDE)[min(len(draft.cast), 2)]
+
+
+def _transition(draft: TransitionDraft | None, rate: Fraction) -> Transition:
+    if draft is None or draft.kind is TransitionKind.CUT:
+        return CUT
+    length = draft.length or _TRANSITION_LENGTH
+    return Transition(draft.kind, length.frames_at(rate), draft.colour)
+
+
+def _check_order(drafts: Sequence[Draft]) -> None:
+    if drafts[0].continues:
+        raise PlanError("the first shot has no shot before it to continue", drafts[0].line or None)
+    # Ids name files, and some file systems do not tell 2a from 2A.
+    first: dict[str, Draft] = {}
+    for draft in drafts:
+        if draft.id and (twin := first.setdefault(draft.id.casefold(), draft)) is not draft:
+            where = f" on line {twin.line}" if twin.line else ""
+            raise PlanError(
+                f"shot id {draft.id!r} is taken by the shot{where}; ids are unique",
+                draft.line or None,
+            )
+
+
+def _check_transitions(shots: Sequence[Shot], drafts: Sequence[Draft]) -> None:
+    into = 0
+    for place, (shot, draft) in enumerate(zip(shots, drafts, strict=True)):
+        out = shot.transition.num_frames
+        if place == len(shots) - 1 and shot.transition.kind is TransitionKind.DISSOLVE:
+            # Nothing follows to dissolve into: the film ends with a cut.
+            out = 0
+        if into + out > shot.num_frames:
+            raise PlanError(
+                f"shot {shot.id}: {shot.num_frames} frames are too few for the {into + out} frames "
+                "of its transitions; lengthen the shot or shorten them",
+                draft.line or None,
+            )
+        into = out
+
+
+def _check_unicode(text: str, known_line: bool = True) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1 if known_line else None
+        raise PlanError("half a character (a lone surrogate) that no file can hold", line) from None

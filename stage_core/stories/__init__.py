@@ -1,0 +1,53 @@
+"""Sample stories, and the reading of a story by its name or from a file."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from ..errors import PlanError
+
+MAX_BYTES = 64 * 2**20
+
+
+def story_names() -> tuple[str, ...]:
+    """The names of the sample stories."""
+    return tuple(sorted(_samples()))
+
+
+def read_story(name: str) -> str:
+    """The text of a sample story by its name, with or without its ending, or of a file.
+
+    Raises:
+        PlanError: neither; the message names the sample stories. Or the file is too long, or is
+            no text in UTF-8 or UTF-16.
+    """
+    path = Path(name)
+    if path.is_file():
+        if path.stat().st_size > MAX_BYTES:
+            raise PlanError(f"{name} has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+        return _decoded(path.read_bytes(), name)
+    samples = _samples()
+    found = samples.get(name.rpartition(".")[0] or name) or samples.get(name)
+    if found is None:
+        raise PlanError(
+            f"{name!r} is no file and no sample story; there are {', '.join(story_names())}"
+        )
+    return found.read_text(encoding="utf-8")
+
+
+def _samples() -> dict:
+    # The package's own name, whatever it is imported as.
+    files = resources.files(__package__).iterdir()
+    stories = (file for file in files if not file.name.endswith((".py", ".pyc")) and file.is_file())
+    return {file.name.rpartition(".")[0]: file for file in stories}
+
+
+def _decoded(data: bytes, name: str) -> str:
+    # Spreadsheets save "Unicode text" as UTF-16 with its mark.
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise PlanError(f"{name} is no text in UTF-8; save it as UTF-8", line) from None
