@@ -57,7 +57,8 @@ class StoryboardModel(Protocol):
     """Draws the start and the end frame of one shot.
 
     `identity` changes when weights, adapters or numerics change. `reads` names the fields of
-    `Shot` and of `ShotBrief` that the result depends on.
+    `Shot` and of `ShotBrief` that the result depends on, and 'film_seed' where the film's seed
+    matters beyond the shot's own.
     """
 
     identity: str

@@ -60,7 +60,7 @@ class Animatic:
     def __init__(self, subtitles: bool = False):
         self.subtitles = subtitles
         self.identity = "animatic-1-subtitles" if subtitles else "animatic-1"
-        reads = Sketch.reads | {"movement", "drawing", "seed"}
+        reads = Sketch.reads | {"seed"}
         self.reads = frozenset(reads | {"dialogue"} if subtitles else reads)
 
     def film(

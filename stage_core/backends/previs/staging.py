@@ -1,0 +1,386 @@
+"""A shot staged once: a place, people in it, a camera on its path; panels at any moment."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import random
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...story.brief import ShotBrief
+from ...story.cinematography import CameraAngle, CameraMovement, ShotScale
+from ...story.shot_list import Shot
+from ..protocol import Grid, Sampling, drawing_seed
+from . import drawing, foreground, inserts
+from .camera import Camera, CameraPath
+from .exteriors import exterior
+from .figures import Body, Figure, body, draw_figure
+from .framing import Subject, framing_of, set_up
+from .furniture import chair, table
+from .interiors import ROOMS, interior
+from .layers import BACKGROUND, MIDGROUND, Face, Mark, Piece, box, moved, piece, ring
+from .looks import Look, look_of, stranger
+from .palette import Palette, name_number, palette_of
+from .poses import SEATED, Action, action_of, between, mirrored
+from .props import NATURAL_SIZE, prop_marks
+from .reading import Reading, read_shot
+
+GRID = Grid(area=832 * 480, multiple=32)
+_RISING = ("pedestal", "tilt", "dolly")
+_IDLE = ("stand", "idle", "listen", "wait", "talk", "look")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A person with a place to stand, a facing in radians, and something to do."""
+
+    look: Look
+    position: tuple[float, float, float]
+    facing: float
+    action: Action
+    prop: str = ""
+
+    def at(self, share: float) -> Body:
+        """The posed body when `share` of the action is done, from 0 to 1."""
+        ahead = self.action.stride * (share - 0.5)
+        x, y, z = self.position
+        place = (x + ahead * math.sin(self.facing), y, z + ahead * math.cos(self.facing))
+        facing = self.facing + self.action.turn * share
+        return body(Figure(self.look, place, facing, self.action.pose(share)))
+
+
+@dataclass(frozen=True, eq=False)
+class StagedShot:
+    """A shot laid out in space; `panel` draws it at any moment.
+
+    `size` is (width, height). `pieces` do not change during the shot. `first_share` is how much
+    of the action is done when the shot starts.
+    """
+
+    size: tuple[int, int]
+    palette: Palette
+    path: CameraPath
+    pieces: tuple[Piece, ...]
+    actors: tuple[Actor, ...]
+    hand: int
+    far: float
+    first_share: float = 0.0
+    held: tuple[foreground.Held, ...] = ()
+
+    def panel(self, progress: float) -> Tensor:
+        """The picture at `progress`, 0 the start frame, 1 the end frame; [H, W, 3] uint8."""
+        camera = self.path.at(progress)
+        pieces = list(self.pieces)
+        for who in self._bodies(progress):
+            pieces.append(_shadow(who))
+            pieces.append(draw_figure(who, camera.position, self._head_pixels(who, camera)))
+        pieces.extend(self._carried(progress))
+        for held in self.held:
+            pieces.extend(held.pieces(camera, progress))
+        view = drawing.View(camera, self.palette, self.size, self.hand, self.far)
+        return torch.from_numpy(drawing.draw_panel(pieces, view))
+
+    def figure_box(self, progress: float, index: int = 0) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of a figure in pixels, also beyond the frame.
+
+        Raises:
+            IndexError: the shot has no such figure.
+        """
+        who = self.actors[index].at(self._share(progress))
+        camera = self.path.at(progress)
+        flat = camera.picture(camera.seen(who.bounds()))
+        (left, low), (right, high) = flat.min(axis=0), flat.max(axis=0)
+        width, height = self.size
+        return (
+            width / 2 + left * height,
+            height / 2 - high * height,
+            width / 2 + right * height,
+            height / 2 - low * height,
+        )
+
+    def _share(self, progress: float) -> float:
+        return self.first_share + (1 - self.first_share) * progress
+
+    def _bodies(self, progress: float) -> list[Body]:
+        return [actor.at(self._share(progress)) for actor in self.actors]
+
+    def _head_pixels(self, who: Body, camera: Camera) -> float:
+        depth = max(float(camera.seen(who.head)[2]), 0.1)
+        return 2 * who.head_radius * camera.focal * self.size[1] / depth
+
+    def _carried(self, progress: float) -> list[Piece]:
+        pieces = []
+        for actor in self.actors:
+            if not actor.prop:
+                continue
+            who = actor.at(self._share(progress))
+            palm = who.joints["hand_r"] * 0.5 + who.joints["hand_l"] * 0.5
+            if np.linalg.norm(who.joints["hand_r"] - who.joints["hand_l"]) > 0.3:
+                palm = who.joints["hand_r"]
+            ahead = np.array([math.sin(actor.facing), 0.3, math.cos(actor.facing)])
+            marks = prop_marks(actor.prop, progress)
+            size = NATURAL_SIZE[actor.prop] * 1.25
+            at = palm + ahead * 0.05
+            # Sorted a little before its bearer, whom it stands in front of.
+            pieces.append(piece(moved(marks, at, actor.facing + math.pi, size), at + ahead * 0.2))
+        return pieces
+
+
+def stage_shot(brief: ShotBrief, sampling: Sampling) -> StagedShot:
+    """The shot of the brief laid out in space: a pure function of the fields that the sketch
+    reads, of the film's aspect and of the seeds."""
+    shot = brief.shot
+    reading = read_shot(shot)
+    size = GRID.size(brief.frame_format)
+    palette = palette_of(reading.kind, reading.time, reading.interior)
+    rng = random.Random(drawing_seed(shot, sampling))
+    if shot.scale is ShotScale.INSERT:
+        return _stage_insert(shot, reading, size, palette, rng)
+    return _Stage(shot, reading, size, palette, rng).staged(_place_seed(shot, reading, sampling))
+
+
+def _place_seed(shot: Shot, reading: Reading, sampling: Sampling) -> int:
+    """Equal for all shots of a place, whatever the hour, so that it keeps its layout."""
+    place = " ".join(shot.scene.place[:4000].casefold().split()) or reading.kind
+    text = f"{sampling.seed} {place} {reading.interior}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+@functools.lru_cache(maxsize=4)
+def _set(kind: str, indoors: bool, time: str, seed: int) -> tuple[Piece, ...]:
+    return tuple(interior(kind, seed) if indoors else exterior(kind, time, seed))
+
+
+def _stage_insert(
+    shot: Shot, reading: Reading, size: tuple[int, int], palette: Palette, rng: random.Random
+) -> StagedShot:
+    lead = look_of(reading.people[0][0]) if reading.named and reading.people else None
+    held = inserts.Insert(reading.prop or "box", lead, reading.by_hand or bool(lead), shot.drawing)
+    azimuth = rng.choice((-0.22, 0.22)) * (-1) ** shot.drawing
+    camera = inserts.insert_camera(shot.angle, azimuth)
+    breadth = inserts.EXTENT * size[0] / size[1]
+    path = CameraPath(camera, inserts.TARGET, shot.movement, breadth, inserts.EXTENT)
+    pieces = tuple(inserts.table_top(reading, rng))
+    return StagedShot(size, palette, path, pieces, (), rng.randrange(256), 60.0, 0.0, (held,))
+
+
+class _Stage:
+    """Puts people and the camera of one shot into a place."""
+
+    def __init__(
+        self,
+        shot: Shot,
+        reading: Reading,
+        size: tuple[int, int],
+        palette: Palette,
+        rng: random.Random,
+    ):
+        self._shot, self._reading, self._size = shot, reading, size
+        self._palette, self._rng = palette, rng
+        self._aspect = size[0] / size[1]
+        self._framing = framing_of(shot.scale, reading.interior, self._aspect)
+        self._side = 1 if shot.drawing % 2 else -1
+
+    def staged(self, place_seed: int) -> StagedShot:
+        shot, reading = self._shot, self._reading
+        variation = random.Random(place_seed + 1009 * shot.drawing + len(shot.scale.value))
+        azimuth = self._azimuth(variation)
+        actors, partner = self._cast(azimuth)
+        subject = self._subject(actors)
+        camera = set_up(self._framing, shot.angle, subject, azimuth)
+        camera = self._composed(camera, actors)
+        extent = self._framing.extent
+        aim = subject.at(camera.position[1] if not camera.pitch else subject.top - extent / 3)
+        path = CameraPath(camera, aim, shot.movement, extent * self._aspect, extent)
+        pieces = list(_set(reading.kind, reading.interior, reading.time, place_seed))
+        for actor in actors:
+            pieces.extend(_support(actor, reading))
+        pieces.extend(self._foreground(path, variation))
+        moving = shot.movement not in (CameraMovement.STATIC, CameraMovement.HANDHELD)
+        return StagedShot(
+            self._size,
+            self._palette,
+            path,
+            tuple(pieces),
+            tuple(actors),
+            self._rng.randrange(256),
+            34.0 if reading.interior else 150.0,
+            0.55 if moving and not any(a.action.stride for a in actors) else 0.0,
+            self._held(partner),
+        )
+
+    def _azimuth(self, variation: random.Random) -> float:
+        """How far round the camera stands; the same in all shots of a scene of equal scale."""
+        angle = math.radians(variation.choice((9, 14, 20, 26))) * variation.choice((-1, 1))
+        if self._reading.kind in ("street", "corridor", "train", "market", "church"):
+            angle *= 0.45
+        if self._reading.interior:
+            # The camera stays between the side walls.
+            room = ROOMS[self._reading.kind].width / 2 - 0.5
+            reach = self._framing.extent * self._framing.focal
+            most = math.asin(min(1.0, room / reach))
+            angle = max(-most, min(most, angle))
+        return angle
+
+    def _cast(self, azimuth: float) -> tuple[list[Actor], Look | None]:
+        """The people before the camera, the lead first, and the one it looks past or from."""
+        people = [
+            (look_of(name) if self._reading.named else stranger(name, i), action)
+            for i, (name, action) in enumerate(self._reading.people)
+        ]
+        partner = None
+        if self._shot.angle in (CameraAngle.OVER_THE_SHOULDER, CameraAngle.POINT_OF_VIEW):
+            partner = people.pop(1)[0] if len(people) > 1 else None
+        places = self._places(len(people))
+        return [
+            self._actor(i, person, place, azimuth)
+            for i, (person, place) in enumerate(zip(people, places, strict=True))
+        ], partner
+
+    def _places(self, count: int) -> list[tuple[float, float]]:
+        """Where the people stand: the lead in the middle of the closer scales."""
+        if count < 2:
+            return [(0.0, 0.0)] * count
+        gap = self._framing.spacing
+        if any(action == "embrace" for _, action in self._reading.people):
+            gap = 0.34
+        close = self._framing.extent < 0.5 and gap > 0.4
+        row = [((i - (count - 1) / 2) * gap * self._order(), 0.16 * (i % 2)) for i in range(count)]
+        if not close:
+            return row
+        beside = (
+            (0.42, 0.55),
+            (-0.48, 0.8),
+            (0.9, 1.1),
+            (-0.95, 1.2),
+            (1.3, 1.6),
+            (-1.4, 1.7),
+            (0.1, 2.2),
+        )
+        return [(0.0, 0.0), *((x * self._order(), z) for x, z in beside[: count - 1])]
+
+    def _order(self) -> int:
+        """Which side the first of the cast takes: lasting, so that screen direction holds."""
+        names = [name for name, _ in self._reading.people]
+        numbers = [name_number(name, "side") for name in names[:2]]
+        return self._side * (1 if numbers == sorted(numbers) else -1)
+
+    def _actor(
+        self, index: int, person: tuple[Look, str], place: tuple[float, float], azimuth: float
+    ) -> Actor:
+        look, name = person
+        x, z = place
+        action = action_of(name or self._rng.choice(_IDLE))
+        if self._rng.random() < 0.5 and not action.holds and name.partition("+")[0] not in SEATED:
+            action = replace(action, start=mirrored(action.start), end=mirrored(action.end))
+        count = len(self._reading.people)
+        ahead = -1 if x > 0.01 else 1
+        if abs(x) < 0.01:
+            ahead = self._side * self._rng.choice((-1, 1))
+        angle = 0.62 if count == 1 else 0.85
+        if action.stride or name in ("embrace", "fight", "give"):
+            angle = 1.2
+        if self._shot.movement.kind == "truck" and action.stride:
+            ahead, angle = (1 if self._shot.movement.direction == "right" else -1), 1.5
+        if self._framing.extent < 0.5:
+            angle = min(angle, 1.6 * self._framing.extent)
+        if self._shot.angle in (CameraAngle.OVER_THE_SHOULDER, CameraAngle.POINT_OF_VIEW):
+            angle = 0.1
+        facing = math.pi - ahead * angle - azimuth
+        if self._reading.away:
+            facing = -azimuth + ahead * 0.3
+        if self._shot.scale in (ShotScale.CLOSE_UP, ShotScale.EXTREME_CLOSE_UP) and action.stride:
+            action = replace(action, stride=0.0)
+        if self._shot.scale is ShotScale.EXTREME_CLOSE_UP:
+            action = replace(action, end=between(action.start, action.end, 0.35))
+        prop = self._reading.prop if action.holds and index == 0 else ""
+        return Actor(look, (x, 0.0, z), facing, action, prop if prop in NATURAL_SIZE else "")
+
+    def _subject(self, actors: list[Actor]) -> Subject:
+        if not actors:
+            return Subject(1.74, 0.0, (0.0, 0.0 if self._reading.interior else 5.0))
+        # A figure that sits or kneels by the end is framed where it ends.
+        ends = [actor.at(1.0) for actor in actors]
+        tops = [float(end.bounds()[:, 1].max()) for end in ends]
+        if self._framing.extent < 0.7:
+            return Subject(tops[0], 0.0, (float(ends[0].head[0]), float(ends[0].head[2])))
+        middle = sum(actor.position[0] for actor in actors) / len(actors)
+        return Subject(max(tops), 0.0, (middle, 0.0))
+
+    def _composed(self, camera: Camera, actors: list[Actor]) -> Camera:
+        """The subject off the middle, with room to look into."""
+        if self._shot.angle is CameraAngle.OVER_THE_SHOULDER:
+            return replace(camera, shift=(0.16 * self._side * self._aspect / 1.73, camera.shift[1]))
+        if len(actors) != 1 or self._shot.angle in (
+            CameraAngle.OVERHEAD,
+            CameraAngle.POINT_OF_VIEW,
+        ):
+            return camera
+        # Positive when the figure looks to the right of the picture.
+        looking = math.sin(actors[0].facing - camera.yaw)
+        share = 0.2 if self._framing.extent > 3 else 0.1 if self._framing.extent > 0.3 else 0.03
+        shift = -math.copysign(share * min(self._aspect, 1.8), looking)
+        return replace(camera, shift=(shift, camera.shift[1]))
+
+    def _foreground(self, path: CameraPath, variation: random.Random) -> list[Piece]:
+        wide = self._framing.extent > 1.2
+        moving = self._shot.movement.kind in ("truck", "arc", "pedestal", "dolly")
+        plain = self._shot.angle in (
+            CameraAngle.OVERHEAD,
+            CameraAngle.OVER_THE_SHOULDER,
+            CameraAngle.POINT_OF_VIEW,
+        )
+        if plain or self._shot.movement.kind == "pan" or not (wide or moving):
+            return []
+        side = -1 if path.middle.shift[0] > 0 else 1
+        kind = self._shot.movement.kind
+        shape = "low" if kind in ("truck", "arc") else "tall" if kind in _RISING else "side"
+        return foreground.frame(self._reading, path, (side, shape, self._aspect), variation)
+
+    def _held(self, partner: Look | None) -> tuple[foreground.Held, ...]:
+        held: list[foreground.Held] = []
+        if self._shot.angle is CameraAngle.OVER_THE_SHOULDER:
+            look = partner or stranger("someone", 0)
+            held.append(foreground.Shoulder(look, -self._side, self._framing, self._aspect))
+        if self._shot.angle is CameraAngle.POINT_OF_VIEW:
+            held.append(foreground.OwnHands(partner, self._aspect, self._shot.drawing))
+        if self._reading.weather in ("rain", "snow") and not self._reading.interior:
+            held.append(foreground.Weather(self._reading.weather, self._aspect))
+        return tuple(held)
+
+
+def _shadow(who: Body) -> Piece:
+    """The shadow at a figure's feet."""
+    feet = (who.joints["foot_r"] + who.joints["foot_l"]) / 2
+    h = who.figure.look.height
+    spread = 0.14 * h + 0.5 * abs(float(who.joints["foot_r"][0] - who.joints["foot_l"][0]))
+    loop = ring((feet[0] + 0.12 * h, 0.004, feet[2] + 0.02), spread, 14, 0.55)
+    # Floors have their anchors deeper still, so that they come first from every angle.
+    return piece([Face(loop, "shadow")], (feet[0], -1.0, feet[2] + 20.0), BACKGROUND)
+
+
+def _support(actor: Actor, reading: Reading) -> list[Piece]:
+    """What an actor sits or lies on, and the table before a sitter."""
+    x, _, z = actor.position
+    h = actor.look.height
+    pelvis = min(actor.action.start.pelvis[1], actor.action.end.pelvis[1])
+    lying = abs(actor.action.end.chest[1] - actor.action.end.pelvis[1]) < 0.1
+    sin, cos = math.sin(actor.facing), math.cos(actor.facing)
+    if lying:
+        marks: list[Mark] = box((0, 0, 0.1 * h), (0.95, 0.285 * h, 1.25 * h), turn=0.0)
+        return [piece(moved(marks, actor.position, actor.facing), (x, 0, z + 0.6))]
+    seated = 0.28 < pelvis < 0.3 and actor.action.end.foot_r[2] > 0
+    if not seated:
+        return []
+    back = (x - 0.06 * h * sin, 0.0, z - 0.06 * h * cos)
+    seat = moved(chair(), back, actor.facing, h / 1.74)
+    pieces = [piece(seat, (back[0] - 0.3 * sin, 0.4, back[2] - 0.3 * cos), MIDGROUND)]
+    if reading.at_table:
+        front = (x + 0.36 * h * sin, 0.0, z + 0.36 * h * cos)
+        pieces.append(piece(moved(table(1.3, 0.72), front, actor.facing), front))
+    return pieces
