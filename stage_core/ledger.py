@@ -63,6 +63,7 @@ class Ledger:
         self.folder = folder
         self._records: dict[str, Record] = {}
         self._digests: dict[tuple[str, int, int], str] = {}
+        self._num_lost = 0
 
     def records(self, kind: str) -> list[Record]:
         """All records of a kind, oldest first."""
@@ -130,12 +131,13 @@ class Ledger:
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
 
     def foreign_changes(self) -> tuple[str, ...]:
-        """Files that someone else changed or removed since they were written here.
+        """Files and records that someone else changed or removed since they were written here.
 
         Our own writing does not change the answer, so it can serve as a fingerprint.
         """
         self._refresh()
-        changes = []
+        # A number: the name of a lost result may be given again, and lost again.
+        changes = [f"{self._num_lost} records removed"] if self._num_lost else []
         for record in self._records.values():
             for stamp in record.files.values():
                 now = _status(self.folder / stamp["file"])
@@ -178,6 +180,7 @@ class Ledger:
         found = {path.stem: path for path in self.folder.glob("*.json")}
         for gone in set(self._records) - set(found):
             del self._records[gone]
+            self._num_lost += 1
         for name in set(found) - set(self._records):
             record = _read_record(found[name])
             if record is not None:

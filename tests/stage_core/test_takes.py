@@ -233,7 +233,9 @@ def test_a_new_reference_draws_again(made):
 def test_only_shots_without_a_seed_of_their_own_follow_the_films_seed():
     board = Storyboard(change(three_shots(), "1", seed=7))
     briefs = [board.brief(shot, MemoryPack()) for shot in board.shot_list.shots[:2]]
-    keys = [[drawing_key(Fields(), brief, Sampling(seed=seed)) for seed in (0, 1)] for brief in briefs]
+    keys = [
+        [drawing_key(Fields(), brief, Sampling(seed=seed)) for seed in (0, 1)] for brief in briefs
+    ]
     assert keys[0][0] == keys[0][1]
     assert keys[1][0] != keys[1][1]
 

@@ -1,0 +1,164 @@
+"""A model known by where it comes from, so that a lazy socket need not load it to know it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import io
+from comfy_execution.graph_utils import is_link
+from torch import Tensor
+
+from ..stage_core.backends.protocol import Grid, OnStep, Sampling
+from ..stage_core.story.brief import ShotBrief
+from ..stage_core.story.frames import FramePair, Keyframe
+from ..stage_core.story.shot_list import Shot
+from ..stage_core.story.timeline import Clip, Frames
+from .host import Report, running_node
+
+PICK_SHOT = "STAGE_PickShot"
+# What a model may read of a brief when its node does not say: all but length, size and rate.
+EVERYTHING = frozenset(
+    {"theme", "look", "memory", "description", "scene", "cast", "dialogue", "beat"}
+    | {"scale", "angle", "movement", "prompt", "negative", "continues"}
+)
+USUAL_GRID = Grid(area=832 * 480, multiple=16, rate=Fraction(16), stride=4)
+_WEIGHTS = (*folder_paths.supported_pt_extensions, ".gguf")
+
+
+@dataclass(frozen=True)
+class NodeModel:
+    """A storyboard or shot model on a node: one identity before and after it is loaded.
+
+    `model` is None while it is not loaded; then it stands for its keys and can make nothing.
+    """
+
+    identity: str
+    reads: frozenset[str]
+    grid: Grid
+    model: Any
+    report: Report
+
+    def draw(self, brief: ShotBrief, sampling: Sampling, on_step: OnStep) -> FramePair | None:
+        """The model's pair, shown on the node."""
+        self._begin(brief.shot)
+        pair = self.model.draw(brief, sampling, on_step)
+        for picture in (pair.start, pair.end) if pair else ():
+            self.report.show(picture.image)
+        return pair
+
+    def film(
+        self,
+        brief: ShotBrief,
+        keyframes: tuple[Keyframe, ...],
+        sampling: Sampling,
+        on_step: OnStep,
+    ) -> Clip | None:
+        """The model's clip, shown on the node while it is made."""
+        self._begin(brief.shot)
+        clip = self.model.film(brief, keyframes, sampling, on_step)
+        return replace(clip, frames=_Watched(clip.frames, self.report)) if clip else None
+
+    def _begin(self, shot: Shot) -> None:
+        if self.model is None:
+            raise RuntimeError(
+                f"shot {shot.id}: its files were there when this run began and are gone; run again"
+            )
+        self.report.begin(shot)
+
+
+def model_on(
+    node: type[io.ComfyNode],
+    socket: str,
+    model: Any,
+    embedded: Callable[[], Any],
+    report: Report,
+) -> NodeModel:
+    """The model on a lazy socket of the node that runs; when nothing is linked, the embedded one.
+
+    `model`: what has arrived there, None while it is not loaded. The class of a node that makes
+    models may declare `reads` and `grid` as class attributes, as its models would.
+    """
+    link = linked(node, socket)
+    if link is None:
+        model = model or embedded()
+        return NodeModel(model.identity, model.reads, model.grid, model, report)
+    # ComfyUI's own table of node classes; only a running host has it filled.
+    import nodes as comfy_nodes
+
+    prompt = node.hidden.dynprompt
+    maker = comfy_nodes.NODE_CLASS_MAPPINGS[prompt.get_node(link[0])["class_type"]]
+    reads = frozenset(getattr(maker, "reads", EVERYTHING))
+    grid = getattr(maker, "grid", USUAL_GRID)
+    return NodeModel(ancestry(prompt, link), reads, grid, model, report)
+
+
+def linked(node: type[io.ComfyNode], socket: str) -> list | None:
+    """The link on a socket of the node that runs, [node id, slot], or None."""
+    prompt, node_id = getattr(node.hidden, "dynprompt", None), running_node()
+    if prompt is None or node_id is None:
+        return None
+    value = prompt.get_node(node_id)["inputs"].get(socket)
+    return value if is_link(value) else None
+
+
+def ancestry(prompt: Any, link: list) -> str:
+    """Names what comes out of a link by all nodes above it: classes, constants, slots, weight
+    files by name and size, and the nodes' own fingerprints.
+
+    Never node ids or the times of files, so it is the same after a restart and in another
+    graph. It ends at Pick Shot, whose content is in every key anyway. A node that asks to be
+    run every time (its fingerprint is NaN) counts as unchanged: most of them are loaders.
+    """
+    places: dict[str, int] = {}
+    rows: dict[int, Any] = {}
+
+    def visit(node_id: str) -> int:
+        if node_id not in places:
+            place = places[node_id] = len(places)
+            node = prompt.get_node(node_id)
+            inputs = node["inputs"] if node["class_type"] != PICK_SHOT else {}
+            values = {
+                name: ["link", visit(value[0]), value[1]] if is_link(value) else _constant(value)
+                for name, value in sorted(inputs.items())
+            }
+            rows[place] = [node["class_type"], node.get("is_changed"), values]
+        return places[node_id]
+
+    visit(link[0])
+    # An object among the constants is named by its type: its text may hold an address.
+    text = json.dumps([link[1], sorted(rows.items())], default=lambda it: type(it).__name__)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{prompt.get_node(link[0])['class_type']} {digest}"
+
+
+def _constant(value: Any) -> list:
+    is_weights = isinstance(value, str) and value.lower().endswith(_WEIGHTS)
+    return ["constant", value, list(_sizes(value)) if is_weights else []]
+
+
+def _sizes(file: str) -> Iterator[tuple[str, int]]:
+    for kind in sorted(folder_paths.folder_names_and_paths):
+        path = folder_paths.get_full_path(kind, file)
+        if path is not None:
+            yield kind, Path(path).stat().st_size
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """Frames that are shown on the node as somebody reads them."""
+
+    frames: Frames
+    report: Report
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self.report.watch(self.frames)

@@ -1,0 +1,97 @@
+"""A model's identity from the graph above it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.comfy
+
+
+@dataclass
+class Prompt:
+    """As much of ComfyUI's DynamicPrompt as the walk needs."""
+
+    nodes: dict[str, Any] = field(default_factory=dict)
+
+    def get_node(self, node_id: str) -> dict[str, Any]:
+        return self.nodes[node_id]
+
+
+def graph(strength=1.0, names="1 2 3", loader=None, class_type="Lora") -> tuple[Prompt, list]:
+    """A model with a LoRA over a loader, under the node ids of `names`."""
+    top, middle, bottom = names.split()
+    nodes = {
+        top: {"class_type": "ShotModel", "inputs": {"model": [middle, 0], "vae": [bottom, 2]}},
+        middle: {"class_type": class_type, "inputs": {"model": [bottom, 0], "strength": strength}},
+        bottom: {"class_type": "Loader", "inputs": {"name": "wan.safetensors"}, **(loader or {})},
+    }
+    return Prompt(nodes), [top, 0]
+
+
+@pytest.fixture
+def name(pack):
+    return lambda *args, **more: pack.nodes.lineage.ancestry(*graph(*args, **more))
+
+
+def test_node_ids_do_not_matter(name):
+    assert name(names="1 2 3") == name(names="70 2:5 9")
+
+
+def test_constants_classes_and_fingerprints_matter(name):
+    changed = [
+        name(strength=0.9),
+        name(class_type="OtherLora"),
+        name(loader={"is_changed": ["the file is another"]}),
+        name(loader={"inputs": {"name": "other.safetensors"}}),
+    ]
+    assert len({name(), *changed}) == 5
+
+
+def test_slots_matter(pack):
+    prompt, link = graph()
+    before = pack.nodes.lineage.ancestry(prompt, link)
+    prompt.nodes["1"]["inputs"]["vae"] = ["3", 1]
+    assert pack.nodes.lineage.ancestry(prompt, link) != before
+    assert pack.nodes.lineage.ancestry(prompt, ["1", 1]) != pack.nodes.lineage.ancestry(
+        prompt, ["1", 0]
+    )
+
+
+def test_a_weight_file_of_another_size_is_another_model(pack, name, tmp_path, monkeypatch):
+    import folder_paths
+
+    folders = {"diffusion_models": ([str(tmp_path)], {".safetensors"})}
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", folders)
+    (tmp_path / "wan.safetensors").write_bytes(b"1234")
+    small = name()
+    (tmp_path / "wan.safetensors").write_bytes(b"12345")
+    assert name() != small
+
+
+def test_an_object_among_the_constants_is_named_by_its_type(name):
+    assert name(strength=object()) == name(strength=object())
+
+
+def test_the_walk_ends_at_pick_shot(name):
+    story = {"class_type": "STAGE_PickShot", "inputs": {"shot": "2"}}
+    assert name(loader=story) == name(loader={**story, "inputs": {"shot": "3"}})
+
+
+def test_a_model_that_is_not_linked_keeps_its_own_identity(pack):
+    sketch, node = pack.nodes.storyboard.Sketch, pack.nodes.storyboard.STEP2Storyboard
+    report = pack.nodes.host.Report("draws")
+    model = pack.nodes.lineage.model_on(node, "storyboard_model", None, sketch, report)
+    assert model.model.identity == model.identity == sketch().identity
+    assert (model.reads, model.grid) == (sketch().reads, sketch().grid)
+
+
+def test_a_model_that_is_not_loaded_makes_nothing(pack):
+    lineage, Grid = pack.nodes.lineage, pack.stage_core.backends.protocol.Grid
+    story = pack.stage_core.story
+    report = pack.nodes.host.Report("films")
+    model = lineage.NodeModel("name", frozenset(), Grid(256, 16), None, report)
+    plan = story.shot_list.ShotList(shots=(story.shot_list.Shot("1"),))
+    brief = story.storyboard.Storyboard(plan).brief(plan.shots[0], story.memory.MemoryPack())
+    with pytest.raises(RuntimeError, match="shot 1"):
+        model.film(brief, (), None, None)
