@@ -87,6 +87,12 @@ def test_another_size_rate_or_transition_makes_nothing(shoot):
     assert report["film"]["frames"] == 36 - 2 * 4
 
 
+def test_shots_that_are_not_asked_for_play_as_fill_ins(shoot):
+    report = shoot(STORY, "--shots", "2")
+    assert made(report) == [["2"], ["2"]]
+    assert report["film"]["frames"] == 36
+
+
 def test_inserting_first_makes_one_shot_and_deleting_or_reordering_none(shoot):
     plain = "The sea at dawn.\n\nA gull lands.\n\nA boat leaves the harbour.\n"
     shoot(plain)

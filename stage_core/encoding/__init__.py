@@ -1,0 +1,1 @@
+"""Pictures and words made into what the models read."""
