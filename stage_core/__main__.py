@@ -26,7 +26,7 @@ from .editing.render import render
 from .editing.sheet import draw_sheet, num_sheets
 from .media import write_picture
 from .peak_memory import peak_rss_bytes
-from .pipeline import draw, edit, film, plan
+from .pipeline import draw, edit, fill, film, plan
 from .planning.planner import PlanSettings
 from .project import Project, folder_name
 from .stories import read_story, story_names
@@ -69,6 +69,8 @@ def make(options: argparse.Namespace) -> None:
     board = film(board, takes, memory, shoot.sampling, progress.on_step)
     progress.close(kept=len(board.clips) - len(takes.filmed))
     shoot.project.save(board)
+    # What was not asked for plays too, as an animatic with a strip that says so.
+    board = fill(board, load_storyboard_model("sketch"), load_shot_model("animatic"))
     timeline = edit(board)
     _export(timeline, options.out)
     if options.report:

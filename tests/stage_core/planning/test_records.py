@@ -73,7 +73,7 @@ def test_a_storymem_prompt_without_a_cut_continues():
         ('[{"prompt": "a",\n"zoom": 1},\n 3]', 1, "record 1: key 'zoom' is not known"),
         ('[{"prompt": "a"},\n 3]', 2, "record 2 is no object"),
         ('[{"prompt": "a"},\n{"prompt": "b", "scale": {}}]', 2, "no text and no number"),
-        ('[{"prompt": "a",\n}]', 2, "not valid JSON"),
+        ('[{"prompt": "a",\n"idx" 1}]', 2, "not valid JSON"),
         ('[{"prompt": "a", "idx": 1},\n{"prompt": "b", "idx": 1}]', 2, "shot id '1' is taken"),
         ('{"scenes": [{"video_prompts": ["a"], "cut": []}]}', None, "1 prompts, but 0 values"),
         ('{"scenes": [{"video_prompts": ["a"], "cut": [false]}]}', None, "begins with a cut"),
