@@ -67,7 +67,8 @@ def aimed(
 class CameraPath:
     """A camera that moves around its set-up `middle` while it looks at `subject`.
 
-    `breadth` and `height` measure the frame at the subject, in metres.
+    `breadth` and `height` measure the frame at the subject, in metres. `sweep` is how far a tilt
+    turns, in radians; without it half a frame.
     """
 
     middle: Camera
@@ -75,6 +76,7 @@ class CameraPath:
     movement: CameraMovement
     breadth: float
     height: float
+    sweep: float | None = None
 
     def at(self, progress: float) -> Camera:
         """The camera at `progress`, 0 at the start of the shot, 1 at its end."""
@@ -93,7 +95,7 @@ class CameraPath:
 
     def _tilt(self, step: float, _: float) -> Camera:
         # Both directions have the composed view at their upper end, which holds the head.
-        angle = math.atan(0.5 * self.height / self._distance)
+        angle = self.sweep or math.atan(0.5 * self.height / self._distance)
         return replace(self.middle, pitch=self.middle.pitch + (step - 0.4) * angle)
 
     def _dolly(self, step: float, _: float) -> Camera:
@@ -108,7 +110,9 @@ class CameraPath:
         return self._carried(step * 0.42 * self.breadth, 0.0)
 
     def _pedestal(self, step: float, _: float) -> Camera:
-        rise = step * 0.4 * self.height
+        # At closer scales the composed view is near the lower end, so that no head is cut off.
+        middle = 0.3 if self.height < 3 else 0.0
+        rise = (step + middle) * 0.4 * self.height
         lowest = 0.08 - self.middle.position[1]
         return self._carried(0.0, max(rise, lowest))
 

@@ -22,7 +22,8 @@ class View:
     """How a panel is drawn: camera, colours, size (width, height) in pixels.
 
     `hand` picks the irregularities of the artist's hand; `far` is the distance in metres at
-    which things have faded halfway into haze.
+    which things have faded halfway into haze. Where `light` is given, a place in a dark room,
+    things fade by their distance from it instead, in three flat steps.
     """
 
     camera: Camera
@@ -30,6 +31,7 @@ class View:
     size: tuple[int, int]
     hand: int = 0
     far: float = 30.0
+    light: tuple[float, float, float] | None = None
 
     @property
     def unit(self) -> float:
@@ -72,6 +74,8 @@ class _Sheet:
         haze = 0.8 * distance / (distance + self._view.far)
         if item.layer in (SKY, FOREGROUND):
             haze = 0.0
+        elif self._view.light is not None:
+            haze = _dimness(item, self._view.light)
         weight = _LAYER_WEIGHT[item.layer] * self._view.unit / 480
         for mark in item.marks:
             self._marks.append((mark, haze, weight))
@@ -113,6 +117,14 @@ class _Sheet:
         for job in jobs:
             for outline, colour in job():
                 canvas.fill(outline, colour)
+
+
+def _dimness(item: Piece, light: tuple[float, float, float]) -> float:
+    """How much of a piece the dark takes."""
+    mark = item.marks[0]
+    rows = mark.parts[0].centres if isinstance(mark, Mass) else mark.points
+    distance = float(np.linalg.norm(rows.mean(axis=0) - light))
+    return 0.0 if distance < 1.75 else 0.34 if distance < 3.0 else 0.6
 
 
 class _Points:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from .landmarks import View, boat, landmark_piece, lanterns, quay, view_of
 from .landscape import (
     HORIZON,
     bare_tree,
@@ -27,8 +28,10 @@ from .landscape import (
 )
 from .layers import (
     BACKGROUND,
+    MIDGROUND,
     SKY,
     WOOD,
+    Coat,
     Face,
     Mark,
     Mass,
@@ -37,17 +40,32 @@ from .layers import (
     box,
     curve,
     line,
+    moved,
     piece,
     points,
     ring,
 )
 
 
-def exterior(kind: str, time: str, seed: int) -> list[Piece]:
-    """The pieces of an open place of this kind; the same seed gives the same place."""
+def exterior(kind: str, time: str, seed: int, landmark: str = "") -> list[Piece]:
+    """The pieces of an open place of this kind, with its landmark if it has one; the same seed
+    gives the same place."""
     rng = random.Random(seed)
     sky = piece(_sky(kind, time, rng), (0, 0, 3000), SKY)
-    return [sky, *_PLACES[kind](rng)]
+    pieces = [sky, *_PLACES[kind](rng)]
+    if landmark:
+        # What is low and long is not hidden by a few trees.
+        if kind != "street" and landmark != "train":
+            pieces = [item for item in pieces if not _hides(item, view_of(kind, landmark))]
+        pieces.append(landmark_piece(landmark, random.Random(seed)))
+    return pieces
+
+
+def _hides(item: Piece, view: View) -> bool:
+    """Whether something near stands before the landmark."""
+    x, _, z = item.anchor
+    breadth = 2.0 + 0.2 * view.extent
+    return item.layer == MIDGROUND and 2 < z < view.at[2] + 8 and abs(x - view.at[0]) < breadth
 
 
 def _sky(kind: str, time: str, rng: random.Random) -> list[Mark]:
@@ -168,6 +186,9 @@ def _market(rng: random.Random) -> Iterable[Piece]:
     for sign in (-1, 1):
         for i in range(8):
             yield stall((sign * rng.uniform(3.2, 3.7), 0, -6.5 + 3.4 * i), sign, rng)
+    for i in range(4):
+        z = 2.5 + 6.0 * i
+        yield piece(lanterns((-2.6, 3.3, z), (2.6, 3.3, z + 0.6), 7), (0, 3, z))
     for i in range(6):
         yield building((-28 + 11 * i, 0, 34), (10.5, rng.uniform(8, 14), 8), rng)
     yield from (
@@ -214,6 +235,37 @@ def _sea(rng: random.Random) -> Iterable[Piece]:
                 ],
                 (x, 0, z),
             )
+
+
+def _harbour(rng: random.Random) -> Iterable[Piece]:
+    far = HORIZON
+    yield _ground("water", ())
+    # Nearer water has less haze over it: flat bands, as a marker lays them.
+    for z, anchor in ((210.0, 160), (70.0, 85)):
+        band = points((-9 * far, 0, -90), (-9 * far, 0, z), (9 * far, 0, z), (9 * far, 0, -90))
+        marks: list[Mark] = [Face(band, "water")]
+        yield piece(
+            marks + ([*waves(rng, -6.0, 16)] if z < 100 else []), (0, -50, anchor), BACKGROUND
+        )
+    yield ridge(rng, 300, 40, "mid", sharp=False)
+    wall = [*box((0, -0.5, 44), (150, 1.0, 30), Coat("light", "dark", "mid"))]
+    yield piece(wall, (0, -25, 60), BACKGROUND)
+    deck: list[Mark] = [*box((0, -0.6, 7.0), (4.4, 0.6, 44.0), WOOD)]
+    deck += [
+        line((-2.2, 0.01, -14.5 + 0.6 * i), (2.2, 0.01, -14.5 + 0.6 * i), 0.7) for i in range(72)
+    ]
+    yield piece(deck, (0, -25, 40), BACKGROUND)
+    for x, z in ((x, 2.5 + 6.5 * i) for x in (-2.1, 2.1) for i in range(-2, 4)):
+        post = Part(points((x, -0.5, z), (x, 0.8, z)), np.array([0.15, 0.14]), "dark")
+        yield piece([Mass((post,), 1.1)], (x, 0, z))
+    for i in range(7):
+        side, z = (-1) ** i, 4.5 + 2.8 * i + rng.uniform(-0.5, 0.5)
+        at = (side * (4.0 + (2.6 if i % 3 == 2 else 0.0)), -0.25, z)
+        yield piece(moved(boat(rng.uniform(4.6, 6.2)), at, rng.uniform(-0.2, 0.2), 1.1), at)
+    yield from quay(29.0, rng)
+    for i in range(11):
+        tall = rng.uniform(6, 11)
+        yield building((-52 + 10.4 * i, 0.5, 44), (10.0, tall, 8), rng)
 
 
 def _desert(rng: random.Random) -> Iterable[Piece]:
@@ -276,6 +328,7 @@ _PLACES: dict[str, Callable[[random.Random], Iterable[Piece]]] = {
     "market": _market,
     "beach": _beach,
     "sea": _sea,
+    "harbour": _harbour,
     "desert": _desert,
     "snow": _snow,
     "mountain": _mountain,

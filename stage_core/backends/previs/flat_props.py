@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from .layers import (
+    PALE,
     Face,
+    Line,
     Mark,
     Mass,
     ball,
+    box,
     circle_lines,
     curve,
     line,
@@ -242,6 +245,37 @@ def _map(_: float) -> list[Mark]:
     return marks
 
 
+def _pane(opened: float) -> list[Mark]:
+    """A misted window pane on which a finger has drawn a house; its smoke comes last."""
+
+    def upright(rows: Iterable[tuple[float, float]], lift: float = 0.0) -> np.ndarray:
+        return np.array([(0.66 * x, 0.66 * y + 0.06, 0.2 - lift) for x, y in rows])
+
+    def panel(half: float, low: float, high: float, tone: str, lift: float) -> Face:
+        rows = [(-half, low), (-half, high), (half, high), (half, low)]
+        return Face(upright(rows, lift), tone, 1.5)
+
+    marks: list[Mark] = [
+        *box((0, 0, 0.16), (1.55, 0.06, 0.42), PALE, weight=1.4),
+        panel(1.05, 0.0, 1.45, "paper", 0.0),
+        panel(0.92, 0.12, 1.34, "window", 0.01),
+    ]
+    strokes = [
+        ((-0.34, 0.3), (-0.34, 0.66)),
+        ((-0.34, 0.66), (0.0, 0.95)),
+        ((0.0, 0.95), (0.36, 0.65)),
+        ((0.36, 0.65), (0.35, 0.3)),
+        ((0.35, 0.3), (-0.36, 0.3)),
+        ((-0.05, 0.3), (-0.05, 0.52)),
+        ((-0.05, 0.52), (0.1, 0.52)),
+        ((0.1, 0.52), (0.1, 0.3)),
+        ((0.2, 0.8), (0.2, 0.98)),
+    ]
+    marks += [Line(upright(ends, 0.02), 4.5, "deep") for ends in strokes]
+    smoke = [(0.2, 1.0), (0.3, 1.08), (0.22, 1.16), (0.2 + 0.2 * opened, 1.2 + 0.08 * opened)]
+    return [*marks, curve(upright(smoke, 0.02), 4.0, "deep")]
+
+
 FLAT_PROPS: dict[str, Callable[[float], list[Mark]]] = {
     "letter": _letter,
     "phone": _phone,
@@ -249,6 +283,7 @@ FLAT_PROPS: dict[str, Callable[[float], list[Mark]]] = {
     "gun": _gun,
     "book": _book,
     "photo": _photo,
+    "pane": _pane,
     "knife": _knife,
     "flower": _flower,
     "watch": _watch,

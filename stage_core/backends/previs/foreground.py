@@ -133,11 +133,11 @@ def frame(
     """Dark shapes at an edge of the picture that give it depth.
 
     Args:
-        path: the shapes stand in the world of its middle camera, so that they move past it.
+        path: the shapes stand at the edge of its widest view, and leave the closer ones.
         lay: side (-1 left, 1 right), 'low' or 'side', and the frame's width over its height.
     """
     side, shape, aspect = lay
-    camera = path.middle
+    camera = _widest(path)
     distance = math.dist(camera.position, path.subject)
     far = max(0.45, (0.62 if shape == "low" else 0.45) * distance)
     unit = far / camera.focal
@@ -151,6 +151,13 @@ def frame(
     return [
         piece([mark(placed) for mark in marks], camera.world(np.array([0, 0, far])), FOREGROUND)
     ]
+
+
+def _widest(path: CameraPath) -> Camera:
+    """The camera of the path that sees the most; the middle one if all see alike."""
+    if path.movement.kind not in ("dolly", "zoom"):
+        return path.middle
+    return path.at(1.0 if path.movement.direction == "out" else 0.0)
 
 
 class _Edge:
@@ -174,41 +181,89 @@ class _Edge:
 
 
 class _BuiltEdge(_Edge):
-    """The jamb of a door, or the back of a chair and a post."""
+    """The jamb of an open door with its hinges, or the back of a chair."""
 
     def _tall(self) -> list:
         s, w = self._side, self._wide
-        inner, outer = s * (w - 0.07), s * (w + 0.9)
-        grooves = [
-            self._stroke(
-                [(inner + s * x, -1.6), (inner + s * x, 0.0), (inner + s * x, 1.6)], 1.0, "mid"
-            )
-            for x in (0.03, 0.055)
+
+        def strip(x0: float, x1: float, y0: float, y1: float, tone: str):
+            rows = [(s * (w - x0), y0), (s * (w - x0), y1), (s * (w - x1), y1), (s * (w - x1), y0)]
+            return self._face(rows, tone)
+
+        hinges = [strip(0.082, 0.055, y, y + 0.1, "mid") for y in (-0.34, 0.2)]
+        pins = [
+            self._stroke([(s * (w - 0.069), y), (s * (w - 0.069), y + 0.1)], 0.8)
+            for y in (-0.34, 0.2)
         ]
-        jamb = [(inner, -2.5), (inner, 2.5), (outer, 2.5), (outer, -2.5)]
-        return [self._face(jamb), *grooves]
+        return [
+            strip(0.1, -0.9, -2.5, 2.5, "deep"),
+            strip(0.108, 0.094, -2.5, 2.5, "light"),
+            *hinges,
+            *pins,
+        ]
 
     def _low(self) -> list:
         s, w = self._side, self._wide
-        left, right = s * w * 0.86 - 0.21, s * w * 0.86 + 0.21
-        back = [
-            (left, -1.5),
-            (left - 0.01, -0.36),
-            (left + 0.05, -0.31),
-            (right - 0.05, -0.31),
-            (right + 0.01, -0.36),
-            (right, -1.5),
+        left, right = s * w * 0.86 - 0.17, s * w * 0.86 + 0.17
+        rail = [(left - 0.02, -0.39), (left, -0.31), (right, -0.31), (right + 0.02, -0.39)]
+        posts = [
+            [(x - 0.022, -1.5), (x - 0.012, -0.3), (x + 0.012, -0.3), (x + 0.022, -1.5)]
+            for x in (left, right)
         ]
-        far = -s * w * 0.97
-        post = [(far - 0.025, -2.5), (far - 0.025, 2.5), (far + 0.025, 2.5), (far + 0.025, -2.5)]
-        return [self._face(back), self._face(post)]
+        slats = [
+            self._stroke([(left + t * (right - left), y) for y in (-1.5, -0.36)], 3.0)
+            for t in (0.25, 0.5, 0.75)
+        ]
+        return [*slats, *map(self._face, posts), self._face(rail)]
 
 
-class _StreetEdge(_BuiltEdge):
-    """The corner of a house, or a post."""
+class _StreetEdge(_Edge):
+    """A street lamp at the edge, or a railing."""
+
+    def _tall(self) -> list:
+        s, w = self._side, self._wide
+        x = s * (w - 0.07)
+        post = [(x - 0.013, -2.5), (x - 0.013, 0.33), (x + 0.013, 0.33), (x + 0.013, -2.5)]
+        cup = [(x - 0.045, 0.43), (x - 0.028, 0.33), (x + 0.028, 0.33), (x + 0.045, 0.43)]
+        cap = [(x - 0.055, 0.43), (x, 0.48), (x + 0.055, 0.43)]
+        foot = [(x - 0.024, -2.5), (x - 0.024, -0.3), (x + 0.024, -0.3), (x + 0.024, -2.5)]
+        rims = [self._stroke([(x + dx, 0.33), (x + dx * 1.6, 0.43)], 1.0) for dx in (-0.028, 0.028)]
+        return [
+            self._face(post),
+            self._face(foot),
+            self._face(cup, "glow"),
+            self._face(cap),
+            *rims,
+        ]
 
     def _low(self) -> list:
-        return super()._low()[1:]
+        s, w = self._side, self._wide
+        rail = [(s * w * 1.6, -0.38), (s * (w - 0.3), -0.38)]
+        posts = [
+            self._stroke([(s * (w + d), -1.5), (s * (w + d), -0.35)], 5.0)
+            for d in (-0.3, -0.1, 0.1, 0.3, 0.5)
+        ]
+        lower = [(a, b - 0.07) for a, b in rail]
+        return [*posts, self._stroke(rail, 5.0), self._stroke(lower, 3.0)]
+
+
+class _PierEdge(_Edge):
+    """A mooring post with its rope."""
+
+    def _tall(self) -> list:
+        s, w = self._side, self._wide
+        x = s * (w - 0.08)
+        post = [(x - 0.05, -2.5), (x - 0.05, -0.2), (x - 0.03, -0.16), (x + 0.03, -0.16)]
+        rope = [(x, -0.25), (s * (w + 0.08), -0.34), (s * (w + 0.3), -0.26)]
+        turns = [
+            self._stroke([(x - 0.05, y), (x, y - 0.015), (x + 0.05, y)], 2.6, "light")
+            for y in (-0.25, -0.275, -0.3)
+        ]
+        right = [(x + 0.05, -0.2), (x + 0.05, -2.5)]
+        return [self._face([*post, *right]), *turns, self._stroke(rope, 3.0)]
+
+    def _low(self) -> list:
+        return self._tall()
 
 
 class _LeafyEdge(_Edge):
@@ -283,9 +338,9 @@ class _RockyEdge(_Edge):
 
     def _tall(self) -> list:
         s, w, rng = self._side, self._wide, self._rng
-        edge = [(s * (w - 0.06 - 0.13 * rng.random()), y) for y in (-0.5, -0.3, -0.12, 0.1, 0.3)]
+        edge = [(s * (w - 0.04 - 0.1 * rng.random()), y) for y in (-0.5, -0.3, -0.12, 0.1, 0.3)]
         wall = [
-            (s * (w - 0.2), -2.5),
+            (s * (w - 0.14), -2.5),
             *edge,
             (s * (w + 0.02), 0.42),
             (s * (w + 0.9), 0.7),
@@ -303,6 +358,8 @@ class _RockyEdge(_Edge):
 
 
 _EDGES = {
+    "harbour": _PierEdge,
+    "sea": _PierEdge,
     "forest": _LeafyEdge,
     "field": _LeafyEdge,
     "mountain": _RockyEdge,

@@ -47,6 +47,11 @@ def furniture(name: str, at: tuple[float, float, float], turn: float, rng: rando
     return piece(marks, (at[0], 0.5, at[2]))
 
 
+def furniture_marks(name: str) -> list[Mark]:
+    """The marks of a plain piece of furniture about its own origin."""
+    return _FURNITURE[name](random.Random(0))
+
+
 def _legs(w: float, d: float, h: float) -> list[Mark]:
     return [m for x in (-w, w) for z in (d, -d) for m in box((x, 0, z), (0.06, h, 0.06), DARK)]
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...story.cinematography import CameraAngle
 from .camera import Camera, aimed
 from .hands import hand
-from .layers import BACKGROUND, Face, Piece, line, moved, piece, points
+from .layers import BACKGROUND, Face, Piece, line, moved, piece, points, ring
 from .looks import Look
 from .props import prop_marks
 from .reading import Reading
@@ -68,6 +68,14 @@ class Insert:
             marks = hand(origin, np.array([side * 0.95, 0.3, -0.9]), sleeve, 0.25 + 0.35 * progress)
             pieces.append(piece(marks, origin))
         return pieces
+
+
+def pool_of_light() -> tuple[Piece, ...]:
+    """The light of a lamp on the table, round the thing."""
+    loops = ((1.5, "pool_edge"), (1.15, "pool"))
+    marks = [Face(ring((0.1, 0.002, 0.1), radius, 28, 0.85), tone) for radius, tone in loops]
+    shade = ring((0.32, 0.004, 0.14), 0.62, 20, 0.6)
+    return (piece([*marks, Face(shade, "shadow")], (0, 0, 19), BACKGROUND),)
 
 
 def table_top(reading: Reading, rng: random.Random) -> list[Piece]:

@@ -101,6 +101,7 @@ _TINTS: dict[str, Colour] = {
     "desert": (170, 122, 72),
     "beach": (150, 128, 88),
     "sea": (58, 104, 130),
+    "harbour": (78, 100, 116),
     "snow": (108, 132, 158),
     "mountain": (92, 108, 132),
     "street": (106, 102, 104),
@@ -136,7 +137,7 @@ def palette_of(kind: str, time: str, interior: bool) -> Palette:
     tint = _TINTS.get(kind, (108, 104, 98))
     if interior and time == "night":
         # Lamps are on: lighter and warmer than outside, darker than by day.
-        light = _Light((226, 216, 200), (66, 62, 76), (34, 42, 72), (60, 70, 104), light.glow, 1.12)
+        light = _Light((214, 200, 180), (58, 54, 68), (34, 42, 72), (60, 70, 104), light.glow, 1.12)
     shade = mix(light.shade, tint, 0.6)
     pale = mix(light.paper, tint, 0.07)
     d = light.depth
@@ -154,16 +155,29 @@ def palette_of(kind: str, time: str, interior: bool) -> Palette:
         "wall": mix(pale, shade, 0.14 * d),
         "floor": mix(pale, shade, 0.38 * d),
         "shadow": mix(mix(pale, shade, 0.6), _INK, 0.14),
-        "water": mix(mix(light.sky, (58, 104, 130), 0.5), shade, 0.15),
+        "water": mix(mix(light.sky, (58, 104, 130), 0.72), shade, 0.06),
         "ground": mix(mix(pale, tint, 0.30 * d), shade, 0.1 + night_ground),
         "leaf": mix(mix(pale, tint, 0.62 * d), shade, 0.1 + night_ground),
         "sky": mix(shade, _INK, 0.4) if interior else light.sky,
         "low_sky": light.low_sky,
         "haze": mix(light.low_sky, pale, 0.35) if not interior else mix(pale, shade, 0.1),
         "glow": light.glow,
-        "window": light.glow if time == "night" and not interior else mix(light.sky, shade, 0.18),
+        "window": light.glow
+        if time in ("night", "dusk") and not interior
+        else mix(light.sky, shade, 0.18),
         "skin": mix(light.paper, (236, 226, 214), 0.5),
         "cloth": mix(shade, _INK, 0.25),
         "cloth_light": mix(pale, shade, 0.55),
     }
-    return Palette({**_EVERYWHERE, **colours})
+    return Palette({**_EVERYWHERE, **colours, **_pools(colours["floor"], light.glow)})
+
+
+def _pools(floor: Colour, glow: Colour) -> dict[str, Colour]:
+    """Light on the floor round a lamp, in two flat tones."""
+    return {"pool_edge": mix(floor, glow, 0.14), "pool": mix(floor, glow, 0.5)}
+
+
+def darkened(palette: Palette) -> Palette:
+    """The palette of a room with a single light: what lies off it fades into the dark."""
+    dark = mix(palette.colours["deep"], palette.colours["sky"], 0.3)
+    return Palette({**palette.colours, "haze": dark})

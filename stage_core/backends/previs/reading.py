@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ...story.shot_list import Scene, Shot
+from .details import landmark_in, light_in, wares_in
 from .palette import time_of
 
 MAX_CHARACTERS = 4000
@@ -76,7 +77,8 @@ EXTERIORS: dict[str, tuple[str, ...]] = {
     ),
     "market": ("market", "bazaar", "fair", "stall", "stalls"),
     "beach": ("beach", "shore", "coast", "seaside", "dunes by the sea"),
-    "sea": ("sea", "ocean", "boat", "ship", "harbour", "harbor", "pier", "dock", "lake", "river"),
+    "harbour": ("harbour", "harbor", "pier", "dock", "docks", "quay", "wharf", "marina", "jetty"),
+    "sea": ("sea", "ocean", "boat", "boats", "ship", "ships", "lake", "river"),
     "desert": ("desert", "dune", "dunes", "wasteland", "canyon"),
     "snow": ("snow", "snowy", "ice", "arctic", "glacier", "tundra", "winter"),
     "mountain": ("mountain", "mountains", "cliff", "peak", "summit", "valley", "hill", "hills"),
@@ -91,6 +93,11 @@ PROPS: dict[str, tuple[str, ...]] = {
     "key": ("key", "keys"),
     "gun": ("gun", "pistol", "revolver"),
     "cup": ("cup", "mug", "coffee", "tea"),
+    "pane": tuple(
+        f"{how} {what}"
+        for how in ("misted", "fogged", "steamed", "frosted")
+        for what in ("glass", "window", "pane", "windowpane")
+    ),
     "glass": ("glass", "wine", "goblet", "whisky", "whiskey", "beer"),
     "bottle": ("bottle", "flask", "vial", "potion"),
     "book": ("book", "diary", "journal", "notebook", "bible"),
@@ -195,6 +202,8 @@ _HAND = re.compile(
     r"\b(hand|hold|grip|pick|take|reach|open|put|place|slide|give|offer|clutch|turn)"
 )
 
+_TOGETHER = re.compile(r"\b(hand in hand|arm in arm|side by side|together)\b")
+_DOORWAY = re.compile(r"\b(doorway|threshold|in the door|at the door)\b")
 
 _IN_A_SEAT = (
     "read",
@@ -219,7 +228,8 @@ class Reading:
     """The picture that a shot's words describe.
 
     `people`: names of the cast, or words for strangers, with what each does (a key of
-    `poses.ACTIONS`, or empty). `named`: whether they are cast.
+    `poses.ACTIONS`, or empty). `named`: whether they are cast. `together`: they go the same way.
+    `wares`: what stands on the table. `light`: the only light of a dark room.
     """
 
     kind: str
@@ -232,6 +242,11 @@ class Reading:
     at_table: bool
     prop: str
     by_hand: bool
+    landmark: str = ""
+    together: bool = False
+    doorway: bool = False
+    wares: tuple[str, ...] = ()
+    light: str = ""
 
 
 def read_shot(shot: Shot) -> Reading:
@@ -240,11 +255,15 @@ def read_shot(shot: Shot) -> Reading:
     kind, interior = _place(shot.scene, text)
     heading = f"{shot.scene.place} {shot.scene.time_of_day}"[:MAX_CHARACTERS].casefold()
     people = _cast_actions(shot.cast[:MAX_FIGURES], text) or _strangers(text)
+    if _DOORWAY.search(text):
+        # Who is only heard is still in the room that the door leads to.
+        people = tuple(p for p in people if _short(p[0]) in text) or people
     words = f"{heading} {text}"
+    time = time_of(shot.scene.time_of_day.casefold() or heading or text)
     return Reading(
         kind,
         interior,
-        time_of(shot.scene.time_of_day.casefold() or heading or text),
+        time,
         next((w for w in ("rain", "snow", "fog") if re.search(rf"\b{w}", words)), ""),
         people,
         bool(shot.cast),
@@ -252,6 +271,11 @@ def read_shot(shot: Shot) -> Reading:
         bool(_AT_TABLE.search(text)),
         _first(_THINGS, text) or _first(_COMMON_THINGS, text),
         bool(_HAND.search(text)),
+        "" if interior else landmark_in(kind, words),
+        bool(_TOGETHER.search(text)),
+        bool(_DOORWAY.search(text)),
+        wares_in(text),
+        light_in(text) if interior and time in ("night", "dusk") else "",
     )
 
 

@@ -18,17 +18,19 @@ from ...story.shot_list import Shot
 from ..protocol import Grid, Sampling, drawing_seed
 from . import drawing, foreground, inserts
 from .camera import Camera, CameraPath
+from .establishing import establishing_path
 from .exteriors import exterior
 from .figures import Body, Figure, body, draw_figure
 from .framing import Subject, framing_of, set_up
-from .furniture import chair, table
 from .interiors import ROOMS, interior
-from .layers import BACKGROUND, MIDGROUND, Face, Mark, Piece, box, moved, piece, ring
+from .landmarks import view_of
+from .layers import BACKGROUND, Face, Piece, moved, piece, ring
 from .looks import Look, look_of, stranger
-from .palette import Palette, name_number, palette_of
+from .palette import Palette, darkened, name_number, palette_of
 from .poses import SEATED, Action, action_of, between, mirrored
 from .props import NATURAL_SIZE, prop_marks
 from .reading import Reading, read_shot
+from .supports import light_of, supports
 
 GRID = Grid(area=832 * 480, multiple=32)
 _RISING = ("pedestal", "tilt", "dolly")
@@ -59,7 +61,7 @@ class StagedShot:
     """A shot laid out in space; `panel` draws it at any moment.
 
     `size` is (width, height). `pieces` do not change during the shot. `first_share` is how much
-    of the action is done when the shot starts.
+    of the action is done when the shot starts; `light` is where the only light of a dark room is.
     """
 
     size: tuple[int, int]
@@ -71,6 +73,7 @@ class StagedShot:
     far: float
     first_share: float = 0.0
     held: tuple[foreground.Held, ...] = ()
+    light: tuple[float, float, float] | None = None
 
     def panel(self, progress: float) -> Tensor:
         """The picture at `progress`, 0 the start frame, 1 the end frame; [H, W, 3] uint8."""
@@ -82,7 +85,7 @@ class StagedShot:
         pieces.extend(self._carried(progress))
         for held in self.held:
             pieces.extend(held.pieces(camera, progress))
-        view = drawing.View(camera, self.palette, self.size, self.hand, self.far)
+        view = drawing.View(camera, self.palette, self.size, self.hand, self.far, self.light)
         return torch.from_numpy(drawing.draw_panel(pieces, view))
 
     def figure_box(self, progress: float, index: int = 0) -> tuple[float, float, float, float]:
@@ -152,8 +155,8 @@ def _place_seed(shot: Shot, reading: Reading, sampling: Sampling) -> int:
 
 
 @functools.lru_cache(maxsize=4)
-def _set(kind: str, indoors: bool, time: str, seed: int) -> tuple[Piece, ...]:
-    return tuple(interior(kind, seed) if indoors else exterior(kind, time, seed))
+def _set(kind: str, indoors: bool, time: str, seed: int, landmark: str) -> tuple[Piece, ...]:
+    return tuple(interior(kind, seed) if indoors else exterior(kind, time, seed, landmark))
 
 
 def _stage_insert(
@@ -166,6 +169,8 @@ def _stage_insert(
     breadth = inserts.EXTENT * size[0] / size[1]
     path = CameraPath(camera, inserts.TARGET, shot.movement, breadth, inserts.EXTENT)
     pieces = tuple(inserts.table_top(reading, rng))
+    if reading.light:
+        pieces += inserts.pool_of_light()
     return StagedShot(size, palette, path, pieces, (), rng.randrange(256), 60.0, 0.0, (held,))
 
 
@@ -191,20 +196,20 @@ class _Stage:
         variation = random.Random(place_seed + 1009 * shot.drawing + len(shot.scale.value))
         azimuth = self._azimuth(variation)
         actors, partner = self._cast(azimuth)
-        subject = self._subject(actors)
-        camera = set_up(self._framing, shot.angle, subject, azimuth)
-        camera = self._composed(camera, actors)
-        extent = self._framing.extent
-        aim = subject.at(camera.position[1] if not camera.pitch else subject.top - extent / 3)
-        path = CameraPath(camera, aim, shot.movement, extent * self._aspect, extent)
-        pieces = list(_set(reading.kind, reading.interior, reading.time, place_seed))
-        for actor in actors:
-            pieces.extend(_support(actor, reading))
-        pieces.extend(self._foreground(path, variation))
+        path = self._path(actors, azimuth)
+        pieces = list(
+            _set(reading.kind, reading.interior, reading.time, place_seed, reading.landmark)
+        )
+        stands = [(a.position, a.facing, a.look.height, a.action) for a in actors]
+        pieces.extend(supports(stands, reading, self._framing.extent))
+        light, lit = light_of(stands, reading)
+        pieces.extend(lit)
+        if not self._establishes(actors):
+            pieces.extend(self._foreground(path, variation))
         moving = shot.movement not in (CameraMovement.STATIC, CameraMovement.HANDHELD)
         return StagedShot(
             self._size,
-            self._palette,
+            darkened(self._palette) if light else self._palette,
             path,
             tuple(pieces),
             tuple(actors),
@@ -212,7 +217,25 @@ class _Stage:
             34.0 if reading.interior else 150.0,
             0.55 if moving and not any(a.action.stride for a in actors) else 0.0,
             self._held(partner),
+            light,
         )
+
+    def _path(self, actors: list[Actor], azimuth: float) -> CameraPath:
+        shot, extent = self._shot, self._framing.extent
+        if self._establishes(actors):
+            view = view_of(self._reading.kind, self._reading.landmark)
+            lens = (shot.scale, shot.angle, self._aspect)
+            return establishing_path(view, lens, shot.movement, azimuth)
+        subject = self._subject(actors)
+        camera = self._composed(set_up(self._framing, shot.angle, subject, azimuth), actors)
+        aim = subject.at(camera.position[1] if not camera.pitch else subject.top - extent / 3)
+        return CameraPath(camera, aim, shot.movement, extent * self._aspect, extent)
+
+    def _establishes(self, actors: list[Actor]) -> bool:
+        """Whether the shot is about its open place."""
+        wide = self._shot.scale in (ShotScale.EXTREME_WIDE, ShotScale.WIDE)
+        past = self._shot.angle is CameraAngle.OVER_THE_SHOULDER
+        return wide and not (actors or past or self._reading.interior)
 
     def _azimuth(self, variation: random.Random) -> float:
         """How far round the camera stands; the same in all shots of a scene of equal scale."""
@@ -249,6 +272,8 @@ class _Stage:
         gap = self._framing.spacing
         if any(action == "embrace" for _, action in self._reading.people):
             gap = 0.34
+        if self._reading.together and self._walk():
+            gap = 0.62
         close = self._framing.extent < 0.5 and gap > 0.4
         row = [((i - (count - 1) / 2) * gap * self._order(), 0.16 * (i % 2)) for i in range(count)]
         if not close:
@@ -263,6 +288,10 @@ class _Stage:
             (0.1, 2.2),
         )
         return [(0.0, 0.0), *((x * self._order(), z) for x, z in beside[: count - 1])]
+
+    def _walk(self) -> bool:
+        """Whether somebody goes somewhere."""
+        return any(action_of(name or "idle").stride for _, name in self._reading.people)
 
     def _order(self) -> int:
         """Which side the first of the cast takes: lasting, so that screen direction holds."""
@@ -287,6 +316,9 @@ class _Stage:
             angle = 1.2
         if self._shot.movement.kind == "truck" and action.stride:
             ahead, angle = (1 if self._shot.movement.direction == "right" else -1), 1.5
+        if self._reading.together and self._walk():
+            # All go one way, towards the camera or away from it, next to each other.
+            ahead, angle = self._side, 0.35
         if self._framing.extent < 0.5:
             angle = min(angle, 1.6 * self._framing.extent)
         if self._shot.angle in (CameraAngle.OVER_THE_SHOULDER, CameraAngle.POINT_OF_VIEW):
@@ -335,11 +367,15 @@ class _Stage:
             CameraAngle.OVER_THE_SHOULDER,
             CameraAngle.POINT_OF_VIEW,
         )
-        if plain or self._shot.movement.kind == "pan" or not (wide or moving):
+        close = self._framing.extent < 0.9
+        if plain or close or self._shot.movement.kind == "pan" or not (wide or moving):
             return []
         side = -1 if path.middle.shift[0] > 0 else 1
         kind = self._shot.movement.kind
         shape = "low" if kind in ("truck", "arc") else "tall" if kind in _RISING else "side"
+        # Whoever shows their feet near the lower edge would lose them behind it.
+        if shape == "low" and self._framing.feet is not None and self._framing.feet < 0.1:
+            return []
         return foreground.frame(self._reading, path, (side, shape, self._aspect), variation)
 
     def _held(self, partner: Look | None) -> tuple[foreground.Held, ...]:
@@ -362,25 +398,3 @@ def _shadow(who: Body) -> Piece:
     loop = ring((feet[0] + 0.12 * h, 0.004, feet[2] + 0.02), spread, 14, 0.55)
     # Floors have their anchors deeper still, so that they come first from every angle.
     return piece([Face(loop, "shadow")], (feet[0], -1.0, feet[2] + 20.0), BACKGROUND)
-
-
-def _support(actor: Actor, reading: Reading) -> list[Piece]:
-    """What an actor sits or lies on, and the table before a sitter."""
-    x, _, z = actor.position
-    h = actor.look.height
-    pelvis = min(actor.action.start.pelvis[1], actor.action.end.pelvis[1])
-    lying = abs(actor.action.end.chest[1] - actor.action.end.pelvis[1]) < 0.1
-    sin, cos = math.sin(actor.facing), math.cos(actor.facing)
-    if lying:
-        marks: list[Mark] = box((0, 0, 0.1 * h), (0.95, 0.285 * h, 1.25 * h), turn=0.0)
-        return [piece(moved(marks, actor.position, actor.facing), (x, 0, z + 0.6))]
-    seated = 0.28 < pelvis < 0.3 and actor.action.end.foot_r[2] > 0
-    if not seated:
-        return []
-    back = (x - 0.06 * h * sin, 0.0, z - 0.06 * h * cos)
-    seat = moved(chair(), back, actor.facing, h / 1.74)
-    pieces = [piece(seat, (back[0] - 0.3 * sin, 0.4, back[2] - 0.3 * cos), MIDGROUND)]
-    if reading.at_table:
-        front = (x + 0.36 * h * sin, 0.0, z + 0.36 * h * cos)
-        pieces.append(piece(moved(table(1.3, 0.72), front, actor.facing), front))
-    return pieces
