@@ -11,6 +11,7 @@ import folder_paths
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
+from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 from PIL import Image
 from torch import Tensor
@@ -24,6 +25,8 @@ _SECONDS_BETWEEN = {"bar": 0.1, "text": 0.5, "preview": 0.5}
 # The bar counts whole numbers, so a shot is so many of them.
 _SHOT_UNITS = 1000
 _PREVIEW_SIDE = 512
+# Front ends drop the previews of a node that begins to run after 0.4 s, not at once.
+_SECONDS_UNTIL_DROPPED = 0.5
 
 
 def schema(**fields) -> io.Schema:
@@ -106,10 +109,13 @@ class Report:
     def finish(self, image: Tensor, text: str) -> None:
         """End with the result, [H, W, 3] uint8, at its full size, and a line of text.
 
-        The last preview hides what the node shows as its output, so it has to be the result.
+        A front end that keeps the last preview shows it in place of the node's output, or beside
+        it, so that preview has to be the result.
         """
         self._value = self._total * _SHOT_UNITS
-        self._preview(image, None)
+        if self._last["preview"]:
+            self._preview(image, None)
+            self._drop_previews()
         say(text)
 
     def _update(self, fraction: float) -> None:
@@ -120,6 +126,20 @@ class Report:
     def _preview(self, image: Tensor, side: int | None) -> None:
         picture = ("JPEG", Image.fromarray(image.numpy()), side)
         self._bar.update_absolute(self._value, self._total * _SHOT_UNITS, picture)
+
+    def _drop_previews(self) -> None:
+        """Have the front end drop the node's previews, as it does when a node begins to run."""
+        context = get_executing_context()
+        if context is None:
+            return
+        # Imported here because only a running host has a server.
+        from server import PromptServer
+
+        server, total = PromptServer.instance, self._total * _SHOT_UNITS
+        nothing_runs = {"prompt_id": context.prompt_id, "nodes": {}}
+        server.send_sync("progress_state", nothing_runs, server.client_id)
+        get_progress_state().update_progress(context.node_id, total, total, None)
+        time.sleep(_SECONDS_UNTIL_DROPPED)
 
     def _time_left(self, fraction: float) -> str:
         elapsed = time.monotonic() - self._started

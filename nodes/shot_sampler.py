@@ -130,7 +130,7 @@ class DualEncoderShotSampler(io.ComfyNode):
         kept = _kept_takes(cls, storyboard, shots, film, film_at_most, shot_model)
         board, report = kept.project.save(storyboard), kept.model.report
         count, total = _to_film(board, kept, memory, takes), len(board.shot_list.shots)
-        report.expect(count, f"films {count} takes of {total} shots, the others are kept")
+        report.expect(count, f"{count} to film, {total} shots in the film; the others are kept")
         try:
             board = kept.project.save(_film(board, kept, memory))
             filmed = len(kept.filmed)

@@ -1,0 +1,149 @@
+"""The example workflows as files: their wires, widgets, notes and thumbnails."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .browser import RECORDED
+from .live import WORKFLOWS, widget_values
+
+SURFACE = Path(__file__).resolve().parent / "nodes" / "surface"
+FOREIGN = re.compile(
+    r"(/home/|/root/|/Users/|[A-Za-z]:\\\\|file://|hf_\w{20}|sk-\w{20}|api.?key)", re.I
+)
+each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+
+
+@cache
+def recorded() -> dict[str, Any]:
+    return json.loads(RECORDED.read_text(encoding="utf-8"))
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def installed(workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nodes that the server runs: all but the notes."""
+    return [node for node in workflow["nodes"] if node["type"] != "MarkdownNote"]
+
+
+def test_there_are_workflows():
+    assert {path.stem for path in WORKFLOWS} >= {"quickstart", "swap_keyframe"}
+
+
+@each_workflow
+def test_every_wire_joins_two_slots_of_its_type(path):
+    workflow = read(path)
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    for link, source, output, target, place, kind in workflow["links"]:
+        start, end = nodes[source]["outputs"][output], nodes[target]["inputs"][place]
+        assert link in start["links"] and end["link"] == link
+        assert start["type"] == end["type"] == kind
+    wired = [slot["link"] for node in nodes.values() for slot in node.get("inputs", ())]
+    assert sorted(filter(None, wired)) == sorted(link[0] for link in workflow["links"])
+
+
+@each_workflow
+def test_nodes_have_the_slots_that_the_host_knows(path):
+    for node in installed(read(path)):
+        info = recorded()[node["type"]]
+        names = {slot["name"].split(".")[0] for slot in node["inputs"]}
+        assert names <= set(inputs_of(info)), node["type"]
+        assert [slot["type"] for slot in node["outputs"]] == info["output"], node["type"]
+
+
+@each_workflow
+def test_widget_values_are_ones_that_the_node_takes(path):
+    for node in installed(read(path)):
+        info, values = recorded()[node["type"]], node.get("widgets_values_named", {})
+        assert list(values.values()) == node.get("widgets_values", [])
+        assert widget_values(node, info) == values
+        for name, spec in inputs_of(info).items():
+            assert name not in values or takes(spec, values[name]), (node["type"], name)
+
+
+@each_workflow
+def test_a_workflow_explains_itself(path):
+    notes = [node for node in read(path)["nodes"] if node["type"] == "MarkdownNote"]
+    assert notes and all(len(note["widgets_values"][0]) > 80 for note in notes)
+
+
+@each_workflow
+def test_a_workflow_names_nothing_of_the_machine_it_was_made_on(path):
+    assert not FOREIGN.search(path.read_text(encoding="utf-8"))
+    assert not {node["type"] for node in read(path)["nodes"]} & {"LoadImage", "LoadVideo"}
+
+
+@each_workflow
+def test_a_workflow_has_a_thumbnail(path):
+    image = pytest.importorskip("PIL.Image")
+    thumbnail = path.with_suffix(".jpg")
+    assert thumbnail.stat().st_size < 100_000
+    with image.open(thumbnail) as picture:
+        assert picture.format == "JPEG" and 300 <= picture.width <= 800
+
+
+@each_workflow
+def test_the_script_of_a_workflow_is_a_film(path):
+    pytest.importorskip("torch")
+    from stage_core import pipeline
+    from stage_core.backends.load import load_shot_model, load_storyboard_model
+    from stage_core.planning.planner import PlanSettings
+    from stage_core.story.storyboard import Storyboard
+
+    (script,) = (node for node in read(path)["nodes"] if node["type"] == "STAGE_Script")
+    text = widget_values(script, recorded()["STAGE_Script"])["text"]
+    plan = pipeline.plan(text, PlanSettings())
+    models = load_storyboard_model("sketch"), load_shot_model("animatic")
+    timeline = pipeline.edit(pipeline.fill(Storyboard(plan), *models))
+    assert len(timeline.clips) == len(plan.shots) > 2
+
+
+@each_workflow
+def test_ids_of_shots_in_widgets_are_in_the_script(path):
+    pytest.importorskip("torch")
+    from stage_core import pipeline
+    from stage_core.planning.planner import PlanSettings
+
+    named = {}
+    for node in installed(read(path)):
+        if node["type"].startswith("STAGE_"):
+            named[node["type"]] = widget_values(node, recorded()[node["type"]])
+    plan = pipeline.plan(named.pop("STAGE_Script")["text"], PlanSettings())
+    used = {values["shot"] for values in named.values() if values.get("shot")}
+    assert used <= set(plan.ids)
+
+
+def test_what_was_recorded_of_our_nodes_is_their_frozen_surface():
+    frozen = {}
+    for path in SURFACE.glob("*.json"):
+        frozen |= read(path)
+    ours = {name for name in recorded() if name.startswith("STAGE_")}
+    assert ours == set(frozen)
+    for name in ours:
+        assert set(inputs_of(recorded()[name])) == {slot["name"] for slot in frozen[name]["inputs"]}
+        assert recorded()[name]["output"] == [slot["type"] for slot in frozen[name]["outputs"]]
+
+
+def inputs_of(info: dict[str, Any]) -> dict[str, list[Any]]:
+    """The inputs of a node class, sockets and widgets, from its `/object_info`."""
+    return {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+
+
+def takes(spec: list[Any], value: Any) -> bool:
+    """Whether a widget may have a value."""
+    kind, options = spec[0], spec[1] if len(spec) > 1 else {}
+    if isinstance(kind, list) or kind == "COMBO":
+        return value in (kind if isinstance(kind, list) else options["options"])
+    if kind == "COMFY_DYNAMICCOMBO_V3":
+        return value in [option["key"] for option in options["options"]]
+    if kind in ("INT", "FLOAT"):
+        return options["min"] <= value <= options["max"]
+    return isinstance(value, {"STRING": str, "BOOLEAN": bool}[kind])
