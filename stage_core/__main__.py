@@ -1,49 +1,40 @@
-"""The command line: make a film from a story, or a board of its start and end frames."""
+"""The command line: a film from a story, or its start and end frames; files for ComfyUI."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import logging
-import re
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from fractions import Fraction
 from pathlib import Path
 
-from .backends.load import (
-    SHOT_MODELS,
-    STORYBOARD_MODELS,
-    load_shot_model,
-    load_storyboard_model,
-)
-from .backends.protocol import Sampling
+from .backends.load import STORYBOARD_MODELS, load_shot_model, load_storyboard_model
+from .backends.protocol import Sampling, StoryboardModel
+from .bench import histories, table
+from .convert import ConvertedLora, check, convert_lora, convert_transformer, has_lora
 from .editing.export import export
 from .editing.render import render
 from .editing.sheet import draw_sheet, num_sheets
 from .media import write_picture
+from .options import parser
 from .peak_memory import peak_rss_bytes
 from .pipeline import draw, edit, fill, film, plan
 from .planning.planner import PlanSettings
 from .project import Project, folder_name
-from .stories import read_story, story_names
-from .story.memory import MemoryPack
+from .stories import read_story
+from .story.memory import MemoryPack, MemoryScale
 from .story.shot_list import UNTITLED, FrameFormat, Shot, ShotList
 from .story.storyboard import Storyboard
 from .story.timeline import Timeline
 from .takes import KeptDrawings, KeptTakes, Redraw, Refilm
 
-# 23.976 and its kin are short for rates over 1001.
-_NTSC = {"23.976": 24, "23.98": 24, "29.97": 30, "59.94": 60}
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; gives the exit status: 0 done, 1 failed, 2 wrong use, 130 stopped."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    options = _parser().parse_args(arguments)
+    options = parser(make, board, convert, bench).parse_args(arguments)
     try:
         options.run(options)
     except KeyboardInterrupt:
@@ -65,8 +56,9 @@ def make(options: argparse.Namespace) -> None:
         shoot.selection,
     )
     board, memory, drawn = shoot.draw()
-    progress = shoot.progress("filmed", takes.to_film(board, memory, shoot.sampling))
-    board = film(board, takes, memory, shoot.sampling, progress.on_step)
+    sampling = Sampling(seed=shoot.plan.seed)
+    progress = shoot.progress("filmed", takes.to_film(board, memory, sampling))
+    board = film(board, takes, memory, sampling, progress.on_step)
     progress.close(kept=len(board.clips) - len(takes.filmed))
     shoot.project.save(board)
     # What was not asked for plays too, as an animatic with a strip that says so.
@@ -92,14 +84,38 @@ def board(options: argparse.Namespace) -> None:
     _say(f"{options.out}: {len(drawn_board.pairs)} pairs, storyboard.json, sheet.png")
 
 
+def convert(options: argparse.Namespace) -> None:
+    """The authors' files into files for ComfyUI; or a check whether a checkpoint is their base."""
+    if options.check:
+        _say(check(*options.check, options.source, _compared))
+        return
+    if options.source is None or options.out is None:
+        raise ValueError("convert needs --check BASE CHECKPOINT, or a LoRA or folder and --out DIR")
+    if has_lora(options.source) or not options.transformer:
+        _say_converted(convert_lora(options.source, options.out, options.template))
+    if options.transformer:
+        _say(str(convert_transformer(options.source, options.out, options.template)))
+
+
+def bench(options: argparse.Namespace) -> None:
+    """What the last shot of a long board costs, beside what an early one does."""
+
+    def on_step(shot: Shot, step: int, steps: int) -> None:
+        _write_over(f"  {shot.id} of {options.shots} ")
+
+    print(table(histories(options.size, options.shots, on_step)))
+
+
 @dataclass
 class _Shoot:
-    """What both commands begin with: the plan, the film's folder, the drawings."""
+    """What both commands begin with: the plan, the film's folder, the drawings, the settings."""
 
     plan: ShotList
     project: Project
     drawings: KeptDrawings
     selection: frozenset[str] | None
+    memory: MemoryPack
+    sampling: Sampling
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -113,17 +129,15 @@ class _Shoot:
         project = Project(folder)
         planned = plan(text, settings, project.earlier())
         selection = planned.select(options.shots)
-        model = load_storyboard_model(options.storyboard_model)
+        model = _storyboard_model(options.storyboard_model)
         drawings = KeptDrawings(model, project, Redraw[options.redraw.upper()], selection)
-        return cls(planned, project, drawings, selection)
-
-    @property
-    def sampling(self) -> Sampling:
-        return Sampling(seed=self.plan.seed)
+        memory = MemoryPack(scale=MemoryScale[options.memory.upper()])
+        sampling = Sampling(planned.seed, options.steps, options.guidance, options.shift)
+        return cls(planned, project, drawings, selection, memory, sampling)
 
     def draw(self) -> tuple[Storyboard, MemoryPack, list[str]]:
         """The drawn board, recorded in the folder, the memory, and which shots were drawn."""
-        board, memory = Storyboard(self.plan), MemoryPack()
+        board, memory = Storyboard(self.plan), self.memory
         progress = self.progress("drawn", self.drawings.to_draw(board, memory, self.sampling))
         board, memory = draw(board, self.drawings, memory, self.sampling, progress.on_step)
         progress.close(kept=len(board.pairs) - len(self.drawings.drawn))
@@ -148,8 +162,8 @@ class _Progress:
         if shot.id != self._shot:
             self._finish_shot()
             self._shot = shot.id
-        if sys.stderr.isatty() and step < steps:
-            sys.stderr.write(f"\r  {shot.id}: {step} of {steps} \r")
+        if step < steps:
+            _write_over(f"  {shot.id}: {step} of {steps} ")
 
     def close(self, kept: int) -> None:
         self._finish_shot()
@@ -166,6 +180,24 @@ class _Progress:
             eta = (now - self._begun) / self._done * max(0, left)
             _say(f"  {self._verb} {self._shot} ({left} to go, {_clock(eta)} left)")
         self._last = now
+
+
+def _storyboard_model(name: str) -> StoryboardModel:
+    if name in STORYBOARD_MODELS or not Path(name).is_dir():
+        return load_storyboard_model(name)
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    _say(f"pairs are drawn with the weights in {name}, on {device}")
+    return load_storyboard_model(name, device)
+
+
+def _say_converted(made: ConvertedLora) -> None:
+    left = f", {made.left_out} keys that fit neither left out" if made.left_out else ""
+    parts = f"{made.transformer} layers of the transformer, {made.text_encoder} of the text encoder"
+    _say(f"{made.path}: {parts}{left}")
+    if made.templates is None:
+        _say("no released prompt template was found beside it, so prompts get our own wording")
 
 
 def _export(timeline: Timeline, path: Path) -> None:
@@ -212,70 +244,15 @@ def _plan_settings(options: argparse.Namespace) -> PlanSettings:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="stage-film", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _command(
-        commands,
-        make,
-        ("film to write, H.264 in MP4", "FILM.mp4"),
-        "a cut film; a second run makes only what has changed",
-    )
-    _command(
-        commands,
-        board,
-        ("folder for storyboard.json, the frames and sheet.png", "DIR"),
-        "the start and end frames, without filming",
-    )
-    film_options = commands.choices["make"]
-    film_options.add_argument(
-        "--shot-model", choices=SHOT_MODELS, default="animatic", help="films the shots"
-    )
-    film_options.add_argument(
-        "--film", choices=_choices(Refilm), default="changed", help="what is filmed again"
-    )
-    film_options.add_argument(
-        "--subtitles", action="store_true", help="dialogue as subtitles in the animatic"
-    )
-    film_options.add_argument("--report", type=Path, help="write a JSON report there")
-    return parser
+def _compared(done: int, of: int) -> None:
+    if done < of:
+        _write_over(f"  {done} of {of} tensors ")
 
 
-def _command(commands, run: Callable, out: tuple[str, str], help_text: str) -> None:
-    command = commands.add_parser(run.__name__, help=help_text, description=f"STORY to {help_text}")
-    command.set_defaults(run=run)
-    add = command.add_argument
-    samples = ", ".join(story_names())
-    add("story", metavar="STORY", help=f"screenplay, table or JSON file, or a sample: {samples}")
-    add("--out", type=Path, required=True, metavar=out[1], help=out[0])
-    add("--storyboard-model", choices=STORYBOARD_MODELS, default="sketch", help="draws the pairs")
-    add("--size", type=_size, default=(832, 480), help="pixels, WIDTHxHEIGHT (832x480)")
-    add("--rate", type=_rate, default=Fraction(24), help="frames per second, such as 24 or 23.976")
-    add("--seed", type=int, default=0, help="another seed gives other pictures")
-    add("--title", default="", help="the film's title, when the story has none")
-    add("--look", default="", help="words that go into every prompt")
-    add("--project", type=Path, help="the film's folder (default: named after the film beside OUT)")
-    add("--shots", default="", help="only these, such as '3, 5-7'; the others stay as they are")
-    add("--redraw", choices=_choices(Redraw), default="changed", help="what is drawn again")
-
-
-def _choices(kind: type[Enum]) -> list[str]:
-    return [member.name.lower() for member in kind]
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; use WIDTHxHEIGHT, such as 832x480")
-    return int(width), int(height)
-
-
-def _rate(text: str) -> Fraction:
-    if text in _NTSC:
-        return Fraction(_NTSC[text] * 1000, 1001)
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9}|/[1-9]\d{0,8})?", text):
-        return Fraction(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no rate; use 24 or 24000/1001")
+def _write_over(text: str) -> None:
+    """A line that the next one replaces, for who watches."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{text}\r")
 
 
 def _clock(seconds: float) -> str:

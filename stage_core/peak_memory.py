@@ -1,9 +1,10 @@
-"""How much memory this process has used at most."""
+"""How much memory this process uses, and has used at most."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 
 
 def peak_rss_bytes() -> int:
@@ -14,6 +15,15 @@ def peak_rss_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def rss_bytes() -> int:
+    """The resident size of this process; the largest so far where the system tells no more."""
+    if sys.platform != "linux":
+        return peak_rss_bytes()
+    import resource
+
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 class _ProcessMemoryCounters(ctypes.Structure):

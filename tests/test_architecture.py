@@ -40,6 +40,9 @@ ARROWS = {
     "project": {"atomic", "media", "ledger"},
     "pipeline": {"planning", "editing", "backends.protocol"},
     "takes": {"project", "ledger", "pipeline", "backends.protocol"},
+    "convert": {"atomic", "encoding", "models"},
+    "bench": {"backends", "pipeline", "planning", "project", "takes", "peak_memory"},
+    "options": {"backends.load", "stories", "takes"},
 }
 ABOVE_ALL = {"__init__", "__main__", "training"}
 

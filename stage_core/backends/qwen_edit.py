@@ -46,7 +46,8 @@ class DrawingOrder:
 
     `noise` and `known` are canvases [1, 16, 2h, w], `held` a mask [1, 1, 2h, 1], true where the
     canvas is `known`. `memory` are latents [1, 16, h, w] of any size, `positive` and `negative`
-    are prompts [1, L, D], `sigmas` the noise levels of the sampler.
+    are prompts [1, L, D], `sigmas` the noise levels of the sampler. `seed`: for samplers that add
+    noise on their way.
     """
 
     noise: Tensor
@@ -57,6 +58,7 @@ class DrawingOrder:
     negative: Tensor
     sigmas: Tensor
     guidance: float
+    seed: int = 0
 
 
 class QwenEdit:
@@ -91,11 +93,8 @@ class QwenEdit:
         given, shot = brief.given, brief.shot
         if given.complete:
             return given
-        canvas = denoise(
-            self.networks.transformer,
-            self.order(brief, sampling),
-            lambda done, total: on_step(shot, done, total),
-        )
+        order = self.order(brief, sampling)
+        canvas = self.denoise(order, lambda done, total: on_step(shot, done, total))
         # Each half is decoded alone: the decoder's attention would blend them everywhere.
         start, end = split_pair(canvas)
         return FramePair(
@@ -120,11 +119,12 @@ class QwenEdit:
         positive, negative = (
             encoder.encode(words, seen) for words in (shot_prompt(brief), negative_prompt(brief))
         )
+        seed = drawing_seed(brief.shot, sampling)
         known, held = held_canvas(
             brief.given, lambda half: self._encoded(half, (width, height)), shape
         )
         return DrawingOrder(
-            stack_pair(pair_noise(shape, drawing_seed(brief.shot, sampling))),
+            stack_pair(pair_noise(shape, seed)),
             known,
             held,
             tuple(self._shown(frame) for frame in memory),
@@ -132,7 +132,12 @@ class QwenEdit:
             negative,
             sigmas,
             GUIDANCE if sampling.guidance is None else sampling.guidance,
+            seed,
         )
+
+    def denoise(self, order: DrawingOrder, on_step: OnSamplerStep) -> Tensor:
+        """The canvas [1, 16, 2h, w] of an order."""
+        return denoise(self.networks.transformer, order, on_step)
 
     def _ranked(self, brief: ShotBrief) -> MemoryPack:
         pack, relevance = brief.memory, self._relevance

@@ -181,7 +181,7 @@ class QwenTextEncoder:
         if picture is not None:
             template = self._templates.with_picture
             features, grid = self._seen.get(picture.digest, lambda: self._see(picture))
-            words = with_picture(words, len(features))
+            words = with_picture(words, len(features), self._templates.picture)
         ids = template.token_ids(words, self._tokenize)
         # Given explicitly: recent libraries otherwise count all tokens as words, without a word.
         positions = vision_language_positions(ids, self._picture_token, grid)

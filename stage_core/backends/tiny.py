@@ -17,7 +17,8 @@ from ..diffusion.flow import hold
 from ..diffusion.guidance import guide
 from ..diffusion.sampling import euler
 from ..diffusion.schedule import shifted_sigmas, stretched_sigmas
-from ..models.tiny import LATENT_CHANNELS, TinyNetworks, picture_positions, tiny_networks
+from ..encoding.positions import picture_positions
+from ..models.tiny import LATENT_CHANNELS, TinyNetworks, tiny_networks
 from ..story.brief import ShotBrief
 from ..story.frames import FramePair, Keyframe, Picture, as_pixels
 from ..story.shot_list import Shot
@@ -41,7 +42,7 @@ class TinyStoryboard:
     grid = Grid(area=256 * 144, multiple=16)
 
     def __init__(self):
-        self._networks = tiny_networks(seed=1)
+        self.networks = tiny_networks(seed=1)
 
     @torch.no_grad()
     def draw(self, brief: ShotBrief, sampling: Sampling, on_step: OnStep) -> FramePair:
@@ -52,19 +53,19 @@ class TinyStoryboard:
         width, height = self.grid.size(brief.frame_format)
         order = self._order(brief, (height // _VAE_SIDE, width // _VAE_SIDE), sampling)
         sigmas = stretched_sigmas(*_steps_and_shift(sampling, DRAWING_SHIFT))
-        tokens = _denoise(self._networks, order, sigmas, _progress(brief.shot, on_step))
+        tokens = _denoise(self.networks, order, sigmas, _progress(brief.shot, on_step))
         # Each half is decoded alone: large decoders see across the seam and would blend them.
         start, end = split_pair(unpatchify(tokens, 2 * height // _VAE_SIDE))
         return FramePair(
             brief.shot.id,
-            given.start or _picture(self._networks, start),
-            given.end or _picture(self._networks, end),
+            given.start or _picture(self.networks, start),
+            given.end or _picture(self.networks, end),
             given.given,
         )
 
     def _order(self, brief: ShotBrief, size: tuple[int, int], sampling: Sampling) -> _Order:
         """The order for a canvas of two frames of `size`, height and width of the latents."""
-        networks, shape = self._networks, (1, LATENT_CHANNELS, *size)
+        networks, shape = self.networks, (1, LATENT_CHANNELS, *size)
         halves = (brief.given.start, brief.given.end)
         known = [_latents(networks, half, *size) if half else torch.zeros(shape) for half in halves]
         held = torch.tensor([half is not None for half in halves])

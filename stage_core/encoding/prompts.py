@@ -56,12 +56,14 @@ class Template:
 class Templates:
     """The templates of a checkpoint: for prompts with a picture before them, and without.
 
-    `released`: both are those of the STAGE release, not our own wording.
+    `released`: both are those of the STAGE release, not our own wording. `picture` is what stands
+    before the words for a picture, the place of its tokens as `{}`.
     """
 
     with_picture: Template
     words_only: Template
     released: bool = False
+    picture: str = _PICTURE
 
     def to_metadata(self) -> dict[str, str]:
         """Text for the metadata of a safetensors file."""
@@ -81,7 +83,8 @@ class Templates:
             with_picture, words_only = (
                 Template(**fields[name]) for name in ("with_picture", "words_only")
             )
-            return cls(with_picture, words_only, bool(fields["released"]))
+            picture = str(fields.get("picture", _PICTURE))
+            return cls(with_picture, words_only, bool(fields["released"]), picture)
         except (TypeError, KeyError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"the {METADATA_KEY} of this checkpoint cannot be read ({error}); convert it again"
@@ -120,14 +123,14 @@ _RELEASED = {
 }
 
 
-def find_templates(folder: Path) -> Templates | None:
-    """The released templates, as far as files in `folder` hold them, else None.
+def find_templates(place: Path) -> Templates | None:
+    """The released templates, as far as a file, or the files in a folder, hold them, else None.
 
     String constants of .py files and whole .txt files are looked at, also those inside .zip
     files. Nothing is run. A text that is not found stays in our own wording.
     """
     found: dict[str, Template] = {}
-    for text in _texts(folder):
+    for text in _texts(place):
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         if digest in _RELEASED:
             kind, settings = _RELEASED[digest]
@@ -137,9 +140,9 @@ def find_templates(folder: Path) -> Templates | None:
     return replace(OWN, **found, released=len(found) == len(_RELEASED)) if found else None
 
 
-def with_picture(words: str, num_tokens: int) -> str:
-    """`words` with the place of a picture of so many vision tokens before them."""
-    return _PICTURE.format(PICTURE_TOKEN * num_tokens) + words
+def with_picture(words: str, num_tokens: int, picture: str = _PICTURE) -> str:
+    """`words` after `picture`, the place of a picture, with so many vision tokens in it."""
+    return picture.replace("{}", PICTURE_TOKEN * num_tokens) + words
 
 
 def shot_prompt(brief: ShotBrief) -> str:
@@ -163,8 +166,8 @@ def negative_prompt(brief: ShotBrief) -> str:
     return brief.shot.negative or brief.negative or " "
 
 
-def _texts(folder: Path) -> Iterator[str]:
-    for path in sorted(folder.rglob("*")):
+def _texts(place: Path) -> Iterator[str]:
+    for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
         suffix = path.suffix.lower()
         if suffix not in (".zip", ".py", ".txt") or not path.is_file():
             continue

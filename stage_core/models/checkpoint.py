@@ -90,6 +90,13 @@ class Weights:
         for name, tensor in self._read(name for name in self.tensors if not name.endswith(SCALE)):
             yield name, tensor, scales.get(name)
 
+    def tensor(self, name: str) -> tuple[Tensor, Tensor | None]:
+        """One tensor as it is in the file, and its scale or None."""
+        (_, tensor), *_ = self._read([name])
+        scale_name = name.removesuffix(WEIGHT) + SCALE
+        scales = [scale for _, scale in self._read({scale_name} & self.tensors.keys())]
+        return tensor, scales[0] if scales else None
+
     def load_into(
         self,
         network: nn.Module,

@@ -28,7 +28,7 @@ _PREFIX = re.compile(
     r"(?:base_model_model_|lora_unet_|lora_te\d?_|lora_transformer_|unet_|diffusion_model_|"
     r"text_encoders_\w+?_transformer_|text_encoder_|transformer_(?!blocks)|model_|language_model_)*"
 )
-_PEFT_SETTINGS = "lora_adapter_metadata"
+PEFT_SETTINGS = "lora_adapter_metadata"
 _FIRST_BRANCH = ("", "0", "default")
 
 _log = logging.getLogger(__name__)
@@ -78,17 +78,13 @@ def read_lora(weights: Weights) -> Lora:
     Raises:
         ValueError: the file holds no adapter, or factors that do not fit each other.
     """
+    names, unknown = adapter_names(weights)
+    where = {name: (key, side) for key, part in names.items() for side, name in part.items()}
     parts: dict[str, dict[str, Tensor]] = {}
-    unknown = 0
-    for name, tensor, _ in weights.read():
-        match = _PART.match(name)
-        if match is None:
-            unknown += 1
-        elif (match["branch"] or "") in _FIRST_BRANCH:
-            side = "alpha" if match["side"] == "alpha" else "up"
-            side = "down" if match["side"] in _DOWN else side
-            parts.setdefault(layer_key(match["layer"]), {})[side] = tensor
-    alpha = _common_alpha(weights)
+    for name, tensor, _ in weights.renamed(lambda name: name if name in where else None).read():
+        key, side = where[name]
+        parts.setdefault(key, {})[side] = tensor
+    alpha = common_alpha(weights)
     layers = {key: _factors(weights, key, part, alpha) for key, part in parts.items()}
     if not layers:
         raise ValueError(f"{weights.path} is not {weights.what}: none of its keys is an adapter's")
@@ -96,6 +92,24 @@ def read_lora(weights: Weights) -> Lora:
     if odd:
         _log.warning("%s: alpha is not the rank in %d of %d", weights.path, odd, len(layers))
     return Lora(str(weights.path), layers, unknown)
+
+
+def adapter_names(weights: Weights) -> tuple[dict[str, dict[str, str]], int]:
+    """Names of the first branch of each adapter: by layer, then by 'down', 'up' and 'alpha'.
+
+    With them the number of keys that are no adapter's.
+    """
+    parts: dict[str, dict[str, str]] = {}
+    unknown = 0
+    for name in weights.tensors:
+        match = _PART.match(name)
+        if match is None:
+            unknown += 1
+        elif (match["branch"] or "") in _FIRST_BRANCH:
+            side = "alpha" if match["side"] == "alpha" else "up"
+            side = "down" if match["side"] in _DOWN else side
+            parts.setdefault(layer_key(match["layer"]), {})[side] = name
+    return parts, unknown
 
 
 def attach(lora: Lora, networks: list[nn.Module], strength: float = 1.0) -> int:
@@ -137,9 +151,10 @@ def layer_key(path: str) -> str:
     return _PREFIX.sub("", path.replace(".", "_"), count=1)
 
 
-def _common_alpha(weights: Weights) -> float | None:
+def common_alpha(weights: Weights) -> float | None:
+    """The alpha of all adapters, where diffusers wrote one into the metadata."""
     try:
-        stored = json.loads(weights.metadata.get(_PEFT_SETTINGS, "{}"))
+        stored = json.loads(weights.metadata.get(PEFT_SETTINGS, "{}"))
     except ValueError:
         stored = {}
     found = [value for name, value in stored.items() if name.split(".")[-1] == "lora_alpha"]

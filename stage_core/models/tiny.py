@@ -125,7 +125,7 @@ class TinyTransformer(nn.Module):
 
         Args:
             tokens: [1, N, 64], those to be denoised and those of memory frames.
-            positions: [N, 3], from `picture_positions`.
+            positions: [N, 3], frame, row and column.
             text: [1, L, D], from TinyTextEncoder.
             sigma: the noise level of the tokens to be denoised.
         """
@@ -159,19 +159,6 @@ def tiny_networks(seed: int) -> TinyNetworks:
             fan_in = 1 if "bytes" in name else weight[0].numel()
             weight.normal_(0, 1 / math.sqrt(fan_in), generator=generator)
     return networks
-
-
-def picture_positions(frame: int, rows: int, columns: int) -> Tensor:
-    """Frame, row and column of every token of a picture, [rows columns, 3], centred on 0.
-
-    Of an odd number one more is negative, as in Qwen-Image.
-    """
-    axes = (
-        torch.tensor([frame]),
-        torch.arange(rows) - (rows + 1) // 2,
-        torch.arange(columns) - (columns + 1) // 2,
-    )
-    return torch.cartesian_prod(*axes)
 
 
 class _Stream(nn.Module):

@@ -6,12 +6,17 @@ import sys
 from fractions import Fraction
 
 import pytest
+import torch
 
 from stage_core import media
 from stage_core.__main__ import main
+from stage_core.backends.load import load_storyboard_model
+from stage_core.backends.protocol import Grid
 from stage_core.editing.conform import conform
 from stage_core.story.shot_list import FrameFormat
 from stage_core.story.timeline import Clip
+
+from .vectors import needs_vectors, released_folder, save
 
 STORY = """\
 | shot | scale | movement | description | seconds | continues |
@@ -148,6 +153,83 @@ def test_a_bad_story_is_one_sentence_and_no_file(tmp_path, capsys, text, words):
 def test_a_missing_story_names_the_samples(tmp_path, capsys):
     assert main(["make", "no_such_story", "--out", str(tmp_path / "film.mp4")]) == 1
     assert "the_ring" in capsys.readouterr().err
+
+
+def test_an_unknown_storyboard_model_is_one_sentence_that_names_the_choices(tmp_path, capsys):
+    out = tmp_path / "board"
+    assert main(["board", "the_ring", "--out", str(out), "--storyboard-model", "sora"]) == 1
+    said = capsys.readouterr().err
+    assert "sketch, tiny" in said
+    assert "folder" in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_of_drawing_draw_again_and_film_only_what_has_changed(shoot):
+    shoot()
+    drawn, filmed = made(shoot(STORY, "--memory", "paper"))
+    assert drawn == ["1", "2", "3"]
+    assert "1" not in filmed  # Drawn without memory, so its pictures are the same.
+    assert made(shoot(STORY, "--memory", "paper", "--steps", "4"))[1] == []
+    assert made(shoot(STORY, "--memory", "paper", "--guidance", "1")) == [["1", "2", "3"]] * 2
+
+
+def test_drawing_settings_out_of_range_are_one_sentence(tmp_path, capsys):
+    arguments = ["board", "the_ring", "--out", str(tmp_path / "board"), *TINY[:2], "--steps", "1"]
+    assert main(arguments) == 1
+    assert "1 sampler steps" in capsys.readouterr().err
+
+
+@needs_vectors
+def test_a_folder_of_weights_draws_a_board_and_says_where(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("diffusers")
+
+    def small(*arguments):
+        model = load_storyboard_model(*arguments)
+        model.grid = Grid(area=64 * 48, multiple=16)
+        return model
+
+    monkeypatch.setattr("stage_core.__main__.load_storyboard_model", small)
+    story = tmp_path / "story.md"
+    # One shot: frames of memory are read at a megapixel, which takes its time.
+    story.write_text("The sea at dawn.\n", encoding="utf-8")
+    folder = released_folder(tmp_path / "step2", lora=True)
+    arguments = ["board", str(story), "--out", str(tmp_path / "board")]
+    arguments += ["--storyboard-model", str(folder), "--steps", "2"]
+    assert main(arguments) == 0
+    said = capsys.readouterr().err
+    assert f"weights in {folder}, on c" in said
+    assert "drawn 1 of 1 shots" in said
+    assert main(arguments) == 0
+    assert "drawn 0 of 1 shots, 1 kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["diffusers", "transformers"])
+def test_a_missing_library_is_one_sentence_that_says_what_to_install(
+    tmp_path, capsys, monkeypatch, package
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / "weights" / "unet").mkdir(parents=True)
+    arguments = ["board", "the_ring", "--out", str(tmp_path / "board")]
+    assert main([*arguments, "--storyboard-model", str(tmp_path / "weights")]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"needs {package}; install it with pip install" in said
+
+
+def test_convert_says_what_it_made_and_what_was_left_out(tmp_path, capsys):
+    layer = "lora_unet_transformer_blocks_0_attn_to_q"
+    tensors = {f"{layer}.lora_down.0.weight": torch.ones(2, 4)}
+    tensors |= {f"{layer}.lora_up.0.weight": torch.ones(4, 2), "other": torch.ones(1)}
+    source = save(tmp_path / "lora.safetensors", tensors)
+    assert main(["convert", str(source), "--out", str(tmp_path / "loras")]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "stage_step2_lora_comfyui.safetensors: 1 layers of the transformer, 0 of the text" in said
+    )
+    assert "1 keys that fit neither left out" in said
+    assert "our own wording" in said
+    assert main(["convert", str(source)]) == 1
+    assert "--out DIR" in capsys.readouterr().err
 
 
 MANY = """

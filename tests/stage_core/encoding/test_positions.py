@@ -13,8 +13,11 @@ from stage_core.encoding.positions import (
 from ..vectors import case, manifest, needs_vectors
 
 
-def test_an_odd_number_of_rows_has_one_more_above_the_middle():
-    assert picture_positions(0, 5, 1)[:, 1].tolist() == [-3, -2, -1, 0, 1]
+def test_positions_are_centred_and_odd_sizes_have_one_more_negative():
+    positions = picture_positions(3, 2, 5)
+    assert positions[:, 0].unique().tolist() == [3]
+    assert positions[:, 1].unique().tolist() == [-1, 0]
+    assert positions[:, 2].unique().tolist() == [-3, -2, -1, 0, 1]
 
 
 def test_the_start_lies_above_the_middle_and_the_end_below_in_the_same_columns():

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from stage_core.models.tiny import picture_positions, tiny_networks
+from stage_core.encoding.positions import picture_positions
+from stage_core.models.tiny import tiny_networks
 
 NETWORKS = tiny_networks(seed=1)
 
@@ -49,13 +50,6 @@ def test_blocks_are_decoded_alone():
     pixels = NETWORKS.vae.decode(latents)
     assert (pixels[..., :8, :8] != 0.5).any()
     assert (pixels[..., 8:, :] == 0.5).all()
-
-
-def test_positions_are_centred_and_odd_sizes_have_one_more_negative():
-    positions = picture_positions(3, 2, 5)
-    assert positions[:, 0].unique().tolist() == [3]
-    assert positions[:, 1].unique().tolist() == [-1, 0]
-    assert positions[:, 2].unique().tolist() == [-3, -2, -1, 0, 1]
 
 
 @pytest.mark.parametrize(("prompt", "length"), [("", 1), ("fox", 4), ("x" * 1000, 48)])
