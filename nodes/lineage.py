@@ -23,13 +23,15 @@ from ..stage_core.story.timeline import Clip, Frames
 from .host import Report, running_node
 
 PICK_SHOT = "STAGE_PickShot"
+# Inputs that decide whether a shot can be filmed, or bring other inputs, and never how it looks.
+NOT_IN_KEYS = {"STAGE_ShotModel": ("settings", "settings.longest")}
 # What a model may read of a brief when its node does not say: all but length, size and rate.
 EVERYTHING = frozenset(
     {"theme", "look", "memory", "description", "scene", "cast", "dialogue", "beat"}
     | {"scale", "angle", "movement", "prompt", "negative", "continues"}
 )
 USUAL_GRID = Grid(area=832 * 480, multiple=16, rate=Fraction(16), stride=4)
-_WEIGHTS = (*folder_paths.supported_pt_extensions, ".gguf")
+WEIGHT_FILES = (*folder_paths.supported_pt_extensions, ".gguf")
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def model_on(
     """The model on a lazy socket of the node that runs; when nothing is linked, the embedded one.
 
     `model`: what has arrived there, None while it is not loaded. The class of a node that makes
-    models may declare `reads` and `grid` as class attributes, as its models would.
+    models may declare `reads` and `grid` as class attributes, as its models would, and a class
+    method `grid_of` for a grid that depends on its inputs; links among them come as links.
     """
     link = linked(node, socket)
     if link is None:
@@ -93,9 +96,11 @@ def model_on(
     import nodes as comfy_nodes
 
     prompt = node.hidden.dynprompt
-    maker = comfy_nodes.NODE_CLASS_MAPPINGS[prompt.get_node(link[0])["class_type"]]
+    above = prompt.get_node(link[0])
+    maker = comfy_nodes.NODE_CLASS_MAPPINGS[above["class_type"]]
     reads = frozenset(getattr(maker, "reads", EVERYTHING))
-    grid = getattr(maker, "grid", USUAL_GRID)
+    grid_of = getattr(maker, "grid_of", lambda inputs: getattr(maker, "grid", USUAL_GRID))
+    grid = grid_of(above["inputs"])
     return NodeModel(ancestry(prompt, link), reads, grid, model, report)
 
 
@@ -123,12 +128,15 @@ def ancestry(prompt: Any, link: list) -> str:
         if node_id not in places:
             place = places[node_id] = len(places)
             node = prompt.get_node(node_id)
-            inputs = node["inputs"] if node["class_type"] != PICK_SHOT else {}
+            # Pick Shot's own fingerprint counts the takes made so far.
+            is_story = node["class_type"] == PICK_SHOT
+            inputs, changed = ({}, None) if is_story else (node["inputs"], node.get("is_changed"))
             values = {
                 name: ["link", visit(value[0]), value[1]] if is_link(value) else _constant(value)
                 for name, value in sorted(inputs.items())
+                if name not in NOT_IN_KEYS.get(node["class_type"], ())
             }
-            rows[place] = [node["class_type"], node.get("is_changed"), values]
+            rows[place] = [node["class_type"], changed, values]
         return places[node_id]
 
     visit(link[0])
@@ -138,8 +146,24 @@ def ancestry(prompt: Any, link: list) -> str:
     return f"{prompt.get_node(link[0])['class_type']} {digest}"
 
 
+def picked(prompt: Any, link: list) -> frozenset[int]:
+    """The outputs of Pick Shot that what comes out of a link is made from, by slot."""
+    seen: set[str] = set()
+    slots: set[int] = set()
+    waiting = [link]
+    while waiting:
+        node_id, slot = waiting.pop()
+        node = prompt.get_node(node_id)
+        if node["class_type"] == PICK_SHOT:
+            slots.add(slot)
+        elif node_id not in seen:
+            seen.add(node_id)
+            waiting += filter(is_link, node["inputs"].values())
+    return frozenset(slots)
+
+
 def _constant(value: Any) -> list:
-    is_weights = isinstance(value, str) and value.lower().endswith(_WEIGHTS)
+    is_weights = isinstance(value, str) and value.lower().endswith(WEIGHT_FILES)
     return ["constant", value, list(_sizes(value)) if is_weights else []]
 
 

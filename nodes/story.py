@@ -263,14 +263,14 @@ class PickShot(io.ComfyNode):
         return io.NodeOutput(
             _image_or_block(pair, "start"),
             _image_or_block(pair, "end"),
-            _prompt(picked, plan),
-            ", ".join(filter(None, (picked.negative, plan.negative))),
+            shot_prompt(picked, plan),
+            shot_negative(picked, plan),
             picked.num_frames,
             float(look.rate),
             look.width,
             look.height,
             filming_seed(picked, Sampling(seed=plan.seed)),
-            _remembered(storyboard, picked),
+            _remembered_or_block(storyboard, picked),
             picked,
         )
 
@@ -315,21 +315,32 @@ def _image_or_block(pair: FramePair, half: str) -> Tensor | ExecutionBlocker:
     )
 
 
-def _prompt(shot: Shot, plan: ShotList) -> str:
+def shot_prompt(shot: Shot, plan: ShotList) -> str:
+    """A shot in words for any image or video model."""
     camera = f"{shot.scale.value} shot, {shot.angle.value} angle, camera: {shot.movement.value}"
     place = ", ".join(filter(None, (shot.scene.place, shot.scene.time_of_day)))
     written = (shot.prompt,) if shot.prompt else (shot.description, place, camera)
     return ". ".join(part.rstrip(". ") for part in (*written, plan.look) if part)
 
 
-def _remembered(board: Storyboard, picked: Shot) -> Tensor | ExecutionBlocker:
+def shot_negative(shot: Shot, plan: ShotList) -> str:
+    """What a shot should not show."""
+    return ", ".join(filter(None, (shot.negative, plan.negative)))
+
+
+def remembered(board: Storyboard, picked: Shot) -> list[Picture]:
+    """Frames of earlier shots, the most useful first; for the first shot its own keyframe."""
     memory = MemoryPack()
     for shot in board.shot_list.shots:
         if shot.id == picked.id:
             break
         memory = memory.remember(board.pair(shot.id), shot.cast)
     own = [keyframe.picture for keyframe in board.keyframes(picked)]
-    shown = [frame.picture for frame in memory.shown(picked)] or own[:1]
+    return [frame.picture for frame in memory.shown(picked)] or own[:1]
+
+
+def _remembered_or_block(board: Storyboard, picked: Shot) -> Tensor | ExecutionBlocker:
+    shown = remembered(board, picked)
     if not shown:
         return ExecutionBlocker(f"shot {picked.id} has no frames before it; draw the board first")
     return to_batch([picture.image for picture in shown])

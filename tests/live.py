@@ -29,9 +29,11 @@ PACK = Path(__file__).resolve().parent.parent
 PACKS = Path(__file__).resolve().parent / "packs"
 PACK_NAME = "stage-film"
 WORKFLOWS = tuple(sorted((PACK / "workflows").glob("*.json")))
+BLUEPRINTS = tuple(sorted((PACK / "subgraphs").glob("*.json")))
 
 # What a user's copy of the pack has, and nothing a developer's checkout adds to it.
 _CARRIED = ("__init__.py", "pyproject.toml", "nodes", "stage_core", "workflows", "locales")
+_CARRIED += ("subgraphs",)
 # A returning user: the front end then opens none of its first-run dialogs.
 _SETTINGS = {
     "Comfy.TutorialCompleted": True,
@@ -78,6 +80,13 @@ def trees() -> tuple[Tree, ...]:
             found.append(Tree(folder, pythons[0]))
     number = lambda tree: tuple(int(part) for part in re.findall(r"\d+", tree.version))  # noqa: E731
     return tuple(sorted(found, key=number, reverse=True))
+
+
+def weights_of(workflow: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Name, address and folder of the model files that an editor-format graph names."""
+    inside = workflow.get("definitions", {}).get("subgraphs", ())
+    nodes = [node for graph in (workflow, *inside) for node in graph["nodes"]]
+    return [file for node in nodes for file in node["properties"].get("models", ())]
 
 
 @dataclass
@@ -282,6 +291,12 @@ def _furnish(base: Path, packs: tuple[Path, ...], settings: Mapping[str, Any]) -
             shutil.copy(source, target)
     for pack in packs:
         shutil.copytree(pack, nodes / pack.name, ignore=skip)
+    for path in WORKFLOWS:
+        # The files that a workflow names are offered, though they are empty: nothing is missing.
+        for file in weights_of(json.loads(path.read_text(encoding="utf-8"))):
+            folder = base / "models" / file["directory"]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / file["name"]).touch()
     text = json.dumps({**_SETTINGS, **settings})
     (base / "user/default/comfy.settings.json").write_text(text, encoding="utf-8")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from .browser import RECORDED
-from .live import PACK, PACK_NAME, PACKS, Comfy, Run, comfy, looked_at, to_api, trees
+from .live import BLUEPRINTS, PACK, PACK_NAME, PACKS, Comfy, Run, comfy, looked_at, to_api, trees
 
 pytestmark = [pytest.mark.comfy, pytest.mark.timeout(300)]
 
@@ -168,6 +168,11 @@ def test_templates_are_listed_and_served_with_their_pictures(server):
         base = f"/api/workflow_templates/{PACK_NAME}/{name}"
         assert json.loads(server.fetch(f"{base}.json"))["nodes"]
         assert server.fetch(f"{base}.jpg").startswith(b"\xff\xd8")
+
+
+def test_blueprints_are_offered(server):
+    ours = [b for b in server.get("/global_subgraphs").values() if PACK_NAME in str(b["info"])]
+    assert {blueprint["name"] for blueprint in ours} == {path.stem for path in BLUEPRINTS}
 
 
 def test_every_node_has_a_help_page(server):

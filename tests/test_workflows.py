@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from .browser import RECORDED
-from .live import WORKFLOWS, widget_values
+from .live import BLUEPRINTS, WORKFLOWS, weights_of, widget_values
 
 SURFACE = Path(__file__).resolve().parent / "nodes" / "surface"
 FOREIGN = re.compile(
@@ -119,6 +119,27 @@ def test_ids_of_shots_in_widgets_are_in_the_script(path):
     plan = pipeline.plan(named.pop("STAGE_Script")["text"], PlanSettings())
     used = {values["shot"] for values in named.values() if values.get("shot")}
     assert used <= set(plan.ids)
+
+
+@pytest.mark.parametrize("path", (*WORKFLOWS, *BLUEPRINTS), ids=lambda path: path.stem)
+def test_model_files_that_are_named_are_those_that_their_nodes_load(path):
+    graph = read(path)
+    for inside in (graph, *graph.get("definitions", {}).get("subgraphs", ())):
+        for node in inside["nodes"]:
+            for file in node["properties"].get("models", ()):
+                assert file["name"] in node["widgets_values"]
+                assert file["url"].startswith("https://huggingface.co/")
+                assert file["url"].endswith("/" + file["name"])
+
+
+@pytest.mark.parametrize("path", BLUEPRINTS, ids=lambda path: path.stem)
+def test_a_blueprint_is_one_node_made_of_known_ones(path):
+    graph = read(path)
+    (node,), (inside,) = graph["nodes"], graph["definitions"]["subgraphs"]
+    assert node["type"] == inside["id"] and weights_of(graph)
+    assert {part["type"] for part in inside["nodes"]} <= set(recorded())
+    assert [slot["name"] for slot in node["inputs"]] == [slot["name"] for slot in inside["inputs"]]
+    assert not FOREIGN.search(path.read_text(encoding="utf-8"))
 
 
 def test_what_was_recorded_of_our_nodes_is_their_frozen_surface():

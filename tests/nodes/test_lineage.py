@@ -48,6 +48,13 @@ def test_constants_classes_and_fingerprints_matter(name):
     assert len({name(), *changed}) == 5
 
 
+def test_how_long_a_shot_may_be_changes_no_model(name):
+    wan = {"class_type": "STAGE_ShotModel", "inputs": {"settings.longest": 81, "settings.steps": 4}}
+    longer = {**wan, "inputs": {**wan["inputs"], "settings.longest": 121}}
+    slower = {**wan, "inputs": {**wan["inputs"], "settings.steps": 20}}
+    assert name(loader=wan) == name(loader=longer) != name(loader=slower)
+
+
 def test_slots_matter(pack):
     prompt, link = graph()
     before = pack.nodes.lineage.ancestry(prompt, link)
@@ -75,7 +82,8 @@ def test_an_object_among_the_constants_is_named_by_its_type(name):
 
 def test_the_walk_ends_at_pick_shot(name):
     story = {"class_type": "STAGE_PickShot", "inputs": {"shot": "2"}}
-    assert name(loader=story) == name(loader={**story, "inputs": {"shot": "3"}})
+    other = {**story, "inputs": {"shot": "3"}, "is_changed": ["takes made so far"]}
+    assert name(loader=story) == name(loader=other)
 
 
 def test_a_model_that_is_not_linked_keeps_its_own_identity(pack):

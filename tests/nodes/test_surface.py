@@ -17,8 +17,13 @@ from .conftest import MODULE
 SURFACE = Path(__file__).parent / "surface"
 WORKFLOWS = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
 DOCS = Path(__file__).parents[2] / "nodes" / "web" / "docs"
-MODULES = ["memory_pack", "shot_sampler", "shot_stitcher", "story", "storyboard"]
+MODULES = ["memory_pack", "models", "shot_model", "shot_sampler"]
+MODULES += ["shot_stitcher", "story", "storyboard", "take"]
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+# What these offer is the host's, or what lies in its folders.
+OFFERED = {"sampler", "schedule", "lora"}
+# A choice that brings widgets of its own.
+CHOICES = "COMFY_DYNAMICCOMBO_V3"
 OPTIONS = ("default", "options", "min", "max", "multiline", "lazy", "control_after_generate")
 MAIN_NODES = {
     "STAGE_STEP2Storyboard": "STEP2 Storyboard",
@@ -39,17 +44,22 @@ def frozen() -> dict[str, dict[str, Any]]:
 def surface_of(cls: Any) -> dict[str, Any]:
     """What of a node class may be appended to and never changed."""
     schema = cls.GET_SCHEMA()
-    inputs = [
-        {"name": slot.id, "type": slot.get_io_type(), "optional": slot.optional}
-        | {name: value for name, value in slot.as_dict().items() if name in OPTIONS}
-        for slot in schema.inputs
-    ]
-    for slot in inputs:
-        if slot.get("multiline"):
-            # A story to begin with; another one breaks no workflow.
-            del slot["default"]
+    inputs = [surface_of_slot(slot) for slot in schema.inputs]
     outputs = [{"name": slot.id, "type": slot.get_io_type()} for slot in schema.outputs]
     return {"display_name": schema.display_name, "inputs": inputs, "outputs": outputs}
+
+
+def surface_of_slot(slot: Any) -> dict[str, Any]:
+    """What of a socket or widget may be appended to and never changed."""
+    known = {name: value for name, value in slot.as_dict().items() if name in OPTIONS}
+    if slot.id in OFFERED:
+        del known["options"]
+    if slot.get_io_type() == CHOICES:
+        known["options"] = {o.key: [surface_of_slot(it) for it in o.inputs] for o in slot.options}
+    if known.get("multiline"):
+        # A story to begin with; another one breaks no workflow.
+        del known["default"]
+    return {"name": slot.id, "type": slot.get_io_type(), "optional": slot.optional} | known
 
 
 def classes_of(pack: Any, module: str) -> dict[str, Any]:
@@ -120,7 +130,12 @@ def test_workflows_hold_no_more_widgets_than_their_nodes(path):
     for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
         if node["type"] in nodes:
             inputs = nodes[node["type"]]["inputs"]
-            # ComfyUI lists required inputs first.
-            inputs = sorted(inputs, key=lambda slot: slot["optional"])
-            widgets = [slot["name"] for slot in inputs if slot["type"] in WIDGETS]
-            assert len(node["widgets_values"]) <= len(widgets), node["type"]
+            most = sum(map(most_widgets, inputs))
+            assert len(node["widgets_values"]) <= most, node["type"]
+
+
+def most_widgets(slot: dict[str, Any]) -> int:
+    """How many widgets a socket or widget shows at most."""
+    if slot["type"] == CHOICES:
+        return 1 + max(sum(map(most_widgets, inside)) for inside in slot["options"].values())
+    return int(slot["type"] in WIDGETS)

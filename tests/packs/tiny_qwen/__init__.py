@@ -1,8 +1,9 @@
-"""A pack for tests: ComfyUI's Qwen2.5-VL and VAE with small random networks, and a small grid."""
+"""A pack for tests: ComfyUI's Qwen2.5-VL and VAE with small random networks, and small pictures."""
 
 import importlib
 import math
 import sys
+from dataclasses import replace
 
 import comfy.sd
 import comfy.text_encoders.qwen_image as qwen_image
@@ -63,7 +64,7 @@ class TinyEncoder(qwen_image.QwenImageTEModel):
 
 
 class Target:
-    params, clip, tokenizer = {}, TinyEncoder, qwen_image.QwenImageTokenizer  # noqa: RUF012
+    params, clip, tokenizer = {}, TinyEncoder, qwen_image.QwenImageTokenizer
 
 
 class TinyEncoders(io.ComfyNode):
@@ -100,7 +101,7 @@ class SmallPicture:
 
 
 class SmallStoryboardModel(io.ComfyNode):
-    """The same model with a smaller picture of its own."""
+    """The same model with smaller pictures, its own and those of memory."""
 
     grid = SmallPicture
 
@@ -115,7 +116,8 @@ class SmallStoryboardModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model) -> io.NodeOutput:
-        return io.NodeOutput(type(model)(model.networks, model.settings, SmallPicture))
+        networks = replace(model.networks, vae_area=128 * 80)
+        return io.NodeOutput(type(model)(networks, model.settings, SmallPicture))
 
 
 def _random(name: str, like: torch.Tensor) -> torch.Tensor:
