@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from pathlib import Path
 
@@ -11,10 +12,14 @@ def peak_rss_bytes() -> int:
     """The largest resident size of this process so far, in bytes."""
     if sys.platform == "win32":
         return _peak_working_set()
+    if sys.platform == "linux":
+        # What getrusage says there includes the process that started this one.
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    # In bytes on macOS, where this is what is left.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def rss_bytes() -> int:
