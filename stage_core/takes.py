@@ -46,19 +46,10 @@ class Refilm(Enum):
     EVERYTHING = "everything"
 
 
-@dataclass
-class KeptDrawings:
-    """A storyboard model that draws only what is not in the film's folder yet.
+class _Wrapped:
+    """What a model that wraps another says of itself: the same."""
 
-    `shots`: the ids asked for, None for all; the others come back as they were, if they were.
-    A shot to `keep` is drawn again only when asked for by its id. `drawn` lists what was drawn.
-    """
-
-    model: StoryboardModel
-    project: Project
-    redraw: Redraw = Redraw.CHANGED
-    shots: frozenset[str] | None = None
-    drawn: list[str] = field(default_factory=list)
+    model: StoryboardModel | ShotModel
 
     @property
     def identity(self) -> str:
@@ -71,6 +62,21 @@ class KeptDrawings:
     @property
     def grid(self) -> Grid:
         return self.model.grid
+
+
+@dataclass
+class KeptDrawings(_Wrapped):
+    """A storyboard model that draws only what is not in the film's folder yet.
+
+    `shots`: the ids asked for, None for all; the others come back as they were, if they were.
+    A shot to `keep` is drawn again only when asked for by its id. `drawn` lists what was drawn.
+    """
+
+    model: StoryboardModel
+    project: Project
+    redraw: Redraw = Redraw.CHANGED
+    shots: frozenset[str] | None = None
+    drawn: list[str] = field(default_factory=list)
 
     def draw(self, brief: ShotBrief, sampling: Sampling, on_step: OnStep) -> FramePair | None:
         """The kept pair, or a new one, kept at once; None when there is none and none is asked."""
@@ -132,7 +138,7 @@ class KeptDrawings:
 
 
 @dataclass
-class KeptTakes:
+class KeptTakes(_Wrapped):
     """A shot model that films only what is not in the film's folder yet.
 
     `shots`: the ids asked for, None for all. `at_most`: so many shots are filmed, None for no
@@ -146,18 +152,6 @@ class KeptTakes:
     shots: frozenset[str] | None = None
     at_most: int | None = None
     filmed: list[str] = field(default_factory=list)
-
-    @property
-    def identity(self) -> str:
-        return self.model.identity
-
-    @property
-    def reads(self) -> frozenset[str]:
-        return self.model.reads
-
-    @property
-    def grid(self) -> Grid:
-        return self.model.grid
 
     def film(
         self,
