@@ -16,15 +16,6 @@ def noise(num_frames, height, width):
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
-@pytest.fixture
-def full_disk():
-    """Calling it lets no file grow beyond 8 kB, as a full disk would not."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_picture_comes_back_as_it_was_written(tmp_path):
     image = noise(1, 53, 97)[0]
     write_picture(tmp_path / "a.png", image)
@@ -85,8 +76,7 @@ def test_picture_that_does_not_fit_the_disk_leaves_the_old_one(tmp_path, full_di
     path = tmp_path / "a.png"
     write_picture(path, noise(1, 8, 8)[0])
     before = path.read_bytes()
-    full_disk()
-    with pytest.raises(StorageError, match=r"a\.png.*large"):
+    with full_disk(), pytest.raises(StorageError, match=r"a\.png.*large"):
         write_picture(path, noise(1, 90, 90)[0])
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
@@ -137,8 +127,7 @@ def test_no_frames_or_frames_of_two_sizes_are_refused(tmp_path):
 
 
 def test_video_that_does_not_fit_the_disk_is_a_storage_error(tmp_path, full_disk):
-    full_disk()
-    with pytest.raises(StorageError, match=r"a\.mkv.*large"):
+    with full_disk(), pytest.raises(StorageError, match=r"a\.mkv.*large"):
         write_lossless(tmp_path / "a.mkv", noise(9, 64, 64), Fraction(12))
     assert not list(tmp_path.iterdir())
 

@@ -172,15 +172,9 @@ def test_what_a_take_says_about_itself_is_not_blamed_on_the_film(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_full_disk_and_missing_folder_are_storage_errors(tmp_path):
+def test_full_disk_and_missing_folder_are_storage_errors(tmp_path, full_disk):
     with pytest.raises(StorageError, match="none"):
         export(moving(2, 16, 16), tmp_path / "none" / "a.mp4", Fraction(24), 2)
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
-        with pytest.raises(StorageError, match=r"a\.mp4.*large"):
-            export(moving(30), tmp_path / "a.mp4", Fraction(24), 30)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with full_disk(), pytest.raises(StorageError, match=r"a\.mp4.*large"):
+        export(moving(30), tmp_path / "a.mp4", Fraction(24), 30)
     assert not list(tmp_path.iterdir())
