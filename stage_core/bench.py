@@ -34,8 +34,9 @@ _STEP = 16
 class History:
     """What two shots of one board cost, an early one and the last.
 
-    `tokens` of pictures that the transformer sees at every step, processor `seconds` of the best of
-    several drawings. `rss_bytes_per_shot`: by how much resident memory grew from the one to the other.
+    `tokens` of pictures that the transformer sees at every step, `seconds` of the processor for
+    the best of several drawings. `rss_bytes_per_shot`: by how much resident memory grew from the
+    one to the other.
     """
 
     memory: str
