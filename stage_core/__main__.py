@@ -10,9 +10,11 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from .atomic import write_text
 from .backends.load import STORYBOARD_MODELS, load_shot_model, load_storyboard_model
 from .backends.protocol import Sampling, StoryboardModel
-from .bench import histories, table
+from .bench.menu import MEASURES
+from .bench.rows import table, to_json
 from .convert import ConvertedLora, check, convert_lora, convert_transformer, has_lora
 from .editing.export import export
 from .editing.render import render
@@ -98,12 +100,11 @@ def convert(options: argparse.Namespace) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """What the last shot of a long board costs, beside what an early one does."""
-
-    def on_step(shot: Shot, step: int, steps: int) -> None:
-        _write_over(f"  {shot.id} of {options.shots} ")
-
-    print(table(histories(options.size, options.shots, on_step)))
+    """Measure, and say how far from the goals."""
+    rows = MEASURES[options.which](lambda now: _write_over(f"  {now} "))
+    print(table(rows))
+    if options.json:
+        write_text(options.json, to_json(rows))
 
 
 @dataclass

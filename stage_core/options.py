@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .backends.load import SHOT_MODELS, STORYBOARD_MODELS
+from .bench.menu import MEASURES
 from .stories import story_names
 from .story.memory import MemoryScale
 from .takes import Redraw, Refilm
@@ -68,11 +69,9 @@ def _add_convert(commands: _Commands, run: Run) -> None:
 
 
 def _add_bench(commands: _Commands, run: Run) -> None:
-    says = "what the last shot of a long board costs, beside what an early one does"
-    add = _command(commands, "bench", run, says)
-    add("which", choices=["history"], help="what is measured")
-    add("--shots", type=int, default=64, help="how long the board is (64)")
-    add("--size", type=_size, default=(832, 480), help="of its pictures, WIDTHxHEIGHT (832x480)")
+    add = _command(commands, "bench", run, "measurements on this machine, beside their goals")
+    add("which", choices=list(MEASURES), help="what is measured")
+    add("--json", type=Path, metavar="OUT", help="write the figures there too, as JSON")
 
 
 def _story_command(commands: _Commands, name: str, run: Run, says: str) -> Add:

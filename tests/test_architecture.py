@@ -41,8 +41,11 @@ ARROWS = {
     "pipeline": {"planning", "editing", "backends.protocol"},
     "takes": {"project", "ledger", "pipeline", "backends.protocol"},
     "convert": {"atomic", "encoding", "models"},
-    "bench": {"backends", "pipeline", "planning", "project", "takes", "peak_memory"},
-    "options": {"backends.load", "stories", "takes"},
+    "bench": {
+        *("backends", "encoding", "models", "kernels", "offload", "diffusion"),
+        *("pipeline", "planning", "project", "takes", "peak_memory"),
+    },
+    "options": {"backends.load", "bench", "stories", "takes"},
 }
 ABOVE_ALL = {"__init__", "__main__", "training"}
 

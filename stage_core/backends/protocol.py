@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
+
+from torch import Tensor
 
 from ..story.brief import ShotBrief
 from ..story.frames import FramePair, Keyframe
@@ -86,6 +88,40 @@ class ShotModel(Protocol):
     ) -> Clip | None:
         """The clip, at `grid.rate`, or None: not asked for. Its frames may be made while they
         are read, so `on_step` may be called, and raise, in an iteration over them."""
+        ...
+
+
+class Halfway(Protocol):
+    """Where a shot's latents rest between two phases, so that a crash loses one phase at most."""
+
+    def read(self) -> dict[str, Tensor] | None:
+        """What was written for this very shot, pictures, settings and seed; else None."""
+        ...
+
+    def write(self, latents: dict[str, Tensor]) -> None:
+        """Keep these, on disk, until the shot's clip is kept."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FilmJob:
+    """One shot to film, and where it may rest between phases."""
+
+    brief: ShotBrief
+    keyframes: tuple[Keyframe, ...]
+    halfway: Halfway
+
+
+class PhasedShotModel(ShotModel, Protocol):
+    """A shot model whose parts take turns in VRAM: each phase does all shots before the next."""
+
+    def film_many(
+        self, jobs: Sequence[FilmJob], sampling: Sampling, on_step: OnStep
+    ) -> Iterator[Clip]:
+        """The clips in the order of the jobs, each given as soon as it is decoded.
+
+        The same clips as `film` makes, one by one, bit for bit.
+        """
         ...
 
 

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from stage_core.bench import PACK, AllKeyframes, histories, history, table
+from stage_core.bench.history import PACK, AllKeyframes, history
 
 SMALL = (64, 48)
 
 LONG = """
 import dataclasses, json
-from stage_core.bench import PACK, history
+from stage_core.bench.history import PACK, history
 found = history("memory pack", PACK, (832, 480), 64, lambda *_: None)
 print(json.dumps(dataclasses.asdict(found)))
 """
@@ -28,12 +28,6 @@ def test_all_keyframes_cost_more_with_every_shot_and_a_pack_does_not():
     assert every.tokens == (2 * 12 * 4, 2 * 12 * 8)
     packed = history("pack", PACK, SMALL, 8, quiet)
     assert packed.tokens[0] == packed.tokens[1] < 96
-
-
-def test_the_table_has_a_row_for_every_measurement():
-    lines = table(histories((128, 64), 5, quiet)).splitlines()
-    assert len(lines) == 4
-    assert lines[-1].split()[:3] == ["all", "keyframes", "32x16"]
 
 
 @pytest.mark.parametrize(("size", "shots"), [((60, 48), 8), (SMALL, 4)])

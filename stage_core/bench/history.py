@@ -1,4 +1,4 @@
-"""Measurements on this machine: what a shot costs when many were drawn before it."""
+"""What a shot costs when many were drawn before it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .backends.protocol import Grid, OnStep, Sampling
-from .backends.tiny import TinyStoryboard
-from .peak_memory import rss_bytes
-from .pipeline import draw, plan
-from .planning.planner import PlanSettings
-from .project import Project
-from .story.brief import ShotBrief
-from .story.frames import FramePair
-from .story.memory import MemoryFrame, MemoryPack, MemoryScale
-from .story.shot_list import FrameFormat, Shot
-from .story.storyboard import Storyboard
-from .takes import KeptDrawings
+from ..backends.protocol import Grid, OnStep, Sampling
+from ..backends.tiny import TinyStoryboard
+from ..peak_memory import rss_bytes
+from ..pipeline import draw, plan
+from ..planning.planner import PlanSettings
+from ..project import Project
+from ..story.brief import ShotBrief
+from ..story.frames import FramePair
+from ..story.memory import MemoryFrame, MemoryPack, MemoryScale
+from ..story.shot_list import FrameFormat, Shot
+from ..story.storyboard import Storyboard
+from ..takes import KeptDrawings
+from .rows import OnRow, Row, at_most
 
-EARLY_SHOT = 4
+EARLY_SHOT, NUM_SHOTS = 4, 64
+SIZE, SMALL_SIZE = (832, 480), (208, 128)
 # The pack is full at the early shot, so that both shots do the same work if nothing else grows.
 PACK = MemoryPack(capacity=2 * (EARLY_SHOT - 1), scale=MemoryScale.PAPER)
 # The board itself is drawn with the fewest steps there are; what is timed, as the model does.
@@ -85,42 +87,40 @@ def history(
     )
 
 
-def histories(size: tuple[int, int], num_shots: int, on_step: OnStep) -> tuple[History, ...]:
+def measure(on_row: OnRow) -> tuple[Row, ...]:
     """With the memory of the paper; and, at a quarter of each side, with that and with all.
 
     All keyframes at full size are beyond what one can wait for: attention grows with the square.
     """
-    small = tuple(max(1, round(side / (4 * _STEP))) * _STEP for side in size)
+    cases = (
+        ("memory pack", PACK, SIZE),
+        ("memory pack", PACK, SMALL_SIZE),
+        ("all keyframes", AllKeyframes(), SMALL_SIZE),
+    )
+    rows = []
+    for name, memory, size in cases:
+
+        def on_step(shot: Shot, step: int, steps: int, name: str = name) -> None:
+            on_row(f"{name}, shot {shot.id} of {NUM_SHOTS}")
+
+        found = history(name, memory, size, NUM_SHOTS, on_step)
+        rows += _rows(found, bounded=memory is PACK)
+    return tuple(rows)
+
+
+def _rows(found: History, bounded: bool) -> tuple[Row, ...]:
+    early, late = found.shots
+    label = f"{found.memory} {found.size[0]}x{found.size[1]}, shot {late} over {early}"
+    tokens = found.tokens[1] / found.tokens[0]
+    seconds = found.seconds[1] / found.seconds[0]
+    megabytes = found.rss_bytes_per_shot / 1e6
+    if not bounded:
+        return Row(f"{label}: tokens", tokens), Row(f"{label}: processor time", seconds)
     return (
-        history("memory pack", PACK, size, num_shots, on_step),
-        history("memory pack", PACK, small, num_shots, on_step),
-        history("all keyframes", AllKeyframes(), small, num_shots, on_step),
+        at_most(f"{label}: tokens", tokens, 1.03),
+        at_most(f"{label}: processor time", seconds, 1.03),
+        at_most(f"{label}: resident memory", megabytes, 2, "MB a shot"),
     )
-
-
-def table(measured: tuple[History, ...]) -> str:
-    """The measurements as lines of text."""
-    first = measured[0].shots
-    head = ("memory", "size", *(f"tokens of {n}" for n in first), "ratio")
-    head += (*(f"s of {n}" for n in first), "ratio", "MB/shot")
-    rows = [
-        (
-            one.memory,
-            f"{one.size[0]}x{one.size[1]}",
-            *map(str, one.tokens),
-            f"{one.tokens[1] / one.tokens[0]:.3f}",
-            *(f"{seconds:.3f}" for seconds in one.seconds),
-            f"{one.seconds[1] / one.seconds[0]:.3f}",
-            f"{one.rss_bytes_per_shot / 1e6:.2f}",
-        )
-        for one in measured
-    ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = (
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in (head, *rows)
-    )
-    return "\n".join(lines)
 
 
 @dataclass

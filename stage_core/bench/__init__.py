@@ -1,0 +1,1 @@
+"""Measurements on this machine, A against B in one process."""
