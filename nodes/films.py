@@ -40,6 +40,7 @@ def changes() -> int:
 
 
 def takes_made(count: int = 0) -> int:
-    """How many takes this process has stored, `count` more than before."""
+    """How many takes, and pairs from other graphs, this process has stored, `count` more than
+    before."""
     _counters["takes"] += count
     return _counters["takes"]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import folder_paths
+from comfy import model_management
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
@@ -52,6 +53,18 @@ def say(text: str) -> None:
     PromptServer.instance.send_progress_text(text, node_id)
 
 
+def device() -> str:
+    """Where ComfyUI computes, as torch names it, where our own engine can too; else the CPU."""
+    found = model_management.get_torch_device()
+    return str(found) if found.type == "cuda" else "cpu"
+
+
+def reserve(num_bytes: int) -> None:
+    """Have ComfyUI give up models of its own until so much VRAM is free."""
+    if device() != "cpu":
+        model_management.free_memory(num_bytes, model_management.get_torch_device())
+
+
 class Report:
     """What one run tells the person in front of it: a bar, a line with the time left, previews.
 
@@ -60,7 +73,8 @@ class Report:
 
     def __init__(self, verb: str):
         self._verb = verb
-        self._total, self._begun = 1, 0
+        self._total, self._finished = 1, 0
+        self._shares: dict[str, float] = {}
         self._bar = ProgressBar(_SHOT_UNITS)
         self._value, self._started = 0, time.monotonic()
         self._last = dict.fromkeys(_SECONDS_BETWEEN, 0.0)
@@ -72,20 +86,24 @@ class Report:
         self._update(0)
         say(text)
 
-    def begin(self, shot: Shot) -> None:
-        """The next shot that is really made."""
-        self._begun += 1
+    def begin(self, *shots: Shot) -> None:
+        """The next shots that are really made, together; those before are done."""
+        self._finished += len(self._shares)
+        self._shares = dict.fromkeys((shot.id for shot in shots), 0.0)
         self._last["text"] = 0.0
-        self.on_step(shot, 0, 1)
+        self.on_step(shots[0], 0, 1)
 
     def on_step(self, shot: Shot, done: int, steps: int) -> None:
         """`done` of `steps` of a shot."""
         throw_exception_if_processing_interrupted()
-        fraction = (max(0, self._begun - 1) + done / max(1, steps)) / self._total
+        self._shares[shot.id] = done / max(1, steps)
+        fraction = (self._finished + sum(self._shares.values())) / self._total
         self._update(fraction)
         if self._is_due("text"):
-            left = self._time_left(fraction)
-            say(f"{self._verb} shot {shot.id}, {self._begun} of {self._total}{left}")
+            left, number = self._time_left(fraction), list(self._shares).index(shot.id) + 1
+            step = f", step {done} of {steps}" if len(self._shares) > 1 else ""
+            number = f"{self._finished + number} of {self._total}"
+            say(f"{self._verb} shot {shot.id}, {number}{step}{left}")
 
     def on_frame(self, done: int, total: int) -> None:
         """`done` of `total` frames of the film."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,16 +15,22 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import is_link
 from torch import Tensor
 
-from ..stage_core.backends.protocol import Grid, OnStep, Sampling
+from ..stage_core.backends.protocol import FilmJob, Grid, Nowhere, OnStep, Sampling
+from ..stage_core.pipeline import film_jobs
 from ..stage_core.story.brief import ShotBrief
 from ..stage_core.story.frames import FramePair, Keyframe
 from ..stage_core.story.shot_list import Shot
 from ..stage_core.story.timeline import Clip, Frames
 from .host import Report, running_node
+from .native.grids import AS_PLANNED
 
 PICK_SHOT = "STAGE_PickShot"
 # Inputs that decide whether a shot can be filmed, or bring other inputs, and never how it looks.
-NOT_IN_KEYS = {"STAGE_ShotModel": ("settings", "settings.longest")}
+NOT_IN_KEYS = {
+    "STAGE_ShotModel": ("settings", "settings.longest"),
+    "STAGE_LoadStoryboardModel": ("offload", "vram_gb"),
+    "STAGE_LoadShotModel": ("offload", "vram_gb", "settings", "settings.longest"),
+}
 # What a model may read of a brief when its node does not say: all but length, size and rate.
 EVERYTHING = frozenset(
     {"theme", "look", "memory", "description", "scene", "cast", "dialogue", "beat"}
@@ -49,7 +55,7 @@ class NodeModel:
 
     def draw(self, brief: ShotBrief, sampling: Sampling, on_step: OnStep) -> FramePair | None:
         """The model's pair, shown on the node."""
-        self._begin(brief.shot)
+        self._begin((brief.shot,))
         pair = self.model.draw(brief, sampling, on_step)
         for picture in (pair.start, pair.end) if pair else ():
             self.report.show(picture.image)
@@ -63,16 +69,35 @@ class NodeModel:
         on_step: OnStep,
     ) -> Clip | None:
         """The model's clip, shown on the node while it is made."""
-        self._begin(brief.shot)
-        clip = self.model.film(brief, keyframes, sampling, on_step)
-        return replace(clip, frames=_Watched(clip.frames, self.report)) if clip else None
+        return next(self.film_many((FilmJob(brief, keyframes, Nowhere()),), sampling, on_step))
 
-    def _begin(self, shot: Shot) -> None:
+    def film_many(
+        self, jobs: Sequence[FilmJob], sampling: Sampling, on_step: OnStep
+    ) -> Iterator[Clip | None]:
+        """The model's clips, each shown on the node while it is made: in phases of all shots where
+        the model has them, else shot by shot."""
+        together = hasattr(self.model, "film_many")
+        for some in filter(None, [jobs] if together else [(job,) for job in jobs]):
+            self._begin(tuple(job.brief.shot for job in some))
+            for clip in film_jobs(some, self.model, sampling, on_step):
+                yield replace(clip, frames=_Watched(clip.frames, self.report)) if clip else None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the model has to say of the film it made last."""
+        return getattr(self.model, "remarks", ())
+
+    def rest(self) -> None:
+        """After a film: a model that holds a device gives it back."""
+        getattr(self.model, "rest", lambda: None)()
+
+    def _begin(self, shots: tuple[Shot, ...]) -> None:
         if self.model is None:
             raise RuntimeError(
-                f"shot {shot.id}: its files were there when this run began and are gone; run again"
+                f"shot {shots[0].id}: its files were there when this run began and are gone; run "
+                "again"
             )
-        self.report.begin(shot)
+        self.report.begin(*shots)
 
 
 def model_on(
@@ -85,8 +110,9 @@ def model_on(
     """The model on a lazy socket of the node that runs; when nothing is linked, the embedded one.
 
     `model`: what has arrived there, None while it is not loaded. The class of a node that makes
-    models may declare `reads` and `grid` as class attributes, as its models would, and a class
-    method `grid_of` for a grid that depends on its inputs; links among them come as links.
+    models may declare `reads` and `grid` as class attributes, as its models would, and class
+    methods `reads_of` and `grid_of` for those that depend on its inputs; links among them come as
+    links.
     """
     link = linked(node, socket)
     if link is None:
@@ -98,9 +124,9 @@ def model_on(
     prompt = node.hidden.dynprompt
     above = prompt.get_node(link[0])
     maker = comfy_nodes.NODE_CLASS_MAPPINGS[above["class_type"]]
-    reads = frozenset(getattr(maker, "reads", EVERYTHING))
+    reads_of = getattr(maker, "reads_of", lambda inputs: getattr(maker, "reads", EVERYTHING))
     grid_of = getattr(maker, "grid_of", lambda inputs: getattr(maker, "grid", USUAL_GRID))
-    grid = grid_of(above["inputs"])
+    reads, grid = frozenset(reads_of(above["inputs"])), grid_of(above["inputs"])
     return NodeModel(ancestry(prompt, link), reads, grid, model, report)
 
 
@@ -146,20 +172,35 @@ def ancestry(prompt: Any, link: list) -> str:
     return f"{prompt.get_node(link[0])['class_type']} {digest}"
 
 
-def picked(prompt: Any, link: list) -> frozenset[int]:
-    """The outputs of Pick Shot that what comes out of a link is made from, by slot."""
+@dataclass(frozen=True)
+class Picked:
+    """What a graph uses of Pick Shot: its outputs by slot, and whose sizes it asked for."""
+
+    slots: frozenset[int]
+    sizes_of: tuple[str, ...]
+
+    def __or__(self, other: Picked) -> Picked:
+        """What two graphs use together."""
+        sizes = {*self.sizes_of, *other.sizes_of}
+        return Picked(self.slots | other.slots, tuple(sorted(sizes)))
+
+
+def picked(prompt: Any, link: list) -> Picked:
+    """What comes out of a link is made from these outputs of Pick Shot."""
     seen: set[str] = set()
     slots: set[int] = set()
+    sizes: set[str] = set()
     waiting = [link]
     while waiting:
         node_id, slot = waiting.pop()
         node = prompt.get_node(node_id)
         if node["class_type"] == PICK_SHOT:
             slots.add(slot)
+            sizes.add(str(node["inputs"].get("sizes_of", AS_PLANNED)))
         elif node_id not in seen:
             seen.add(node_id)
             waiting += filter(is_link, node["inputs"].values())
-    return frozenset(slots)
+    return Picked(frozenset(slots), tuple(sorted(sizes)))
 
 
 def _constant(value: Any) -> list:

@@ -6,16 +6,19 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..stage_core.backends.qwen_edit import memory_cost
 from ..stage_core.editing.sheet import strip
+from ..stage_core.story.cast import Cast
 from ..stage_core.story.memory import MemoryFrame, MemoryPack, MemoryScale
+from ..stage_core.story.shot_list import FrameFormat
 from ..stage_core.story.storyboard import Storyboard
 from . import host
 from .pictures import pictures, to_image
-from .sockets import MemoryPackSocket, StoryboardSocket
+from .sockets import CastSocket, MemoryPackSocket, StoryboardSocket
 
 NUM_REFERENCES = 8
-# A frame of 1024x1024 in the 16-pixel tokens of the released STEP2.
-FULL_FRAME_TOKENS = 4096
+# Of a film whose plan is not connected; only its aspect counts.
+_USUAL_FORMAT = FrameFormat(1920, 1080)
 
 
 def _image_input(number: int) -> io.Image.Input:
@@ -60,6 +63,12 @@ INPUTS = [
         tooltip="How many frames a shot sees at once, references included. References "
         "are never dropped, so there must be room for one more.",
     ),
+    CastSocket.Input(
+        "cast",
+        optional=True,
+        tooltip="A cast: a shot sees the pictures of the members that it names, as far as the "
+        "capacity allows.",
+    ),
 ]
 OUTPUTS = [
     MemoryPackSocket.Output("memory_pack", tooltip="The references and the policy."),
@@ -85,15 +94,23 @@ class MemoryPackBuilder(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, policy, capacity, storyboard: Storyboard | None = None, **references):
+    def execute(
+        cls,
+        policy,
+        capacity,
+        storyboard: Storyboard | None = None,
+        cast: Cast | None = None,
+        **references,
+    ):
         frames = tuple(
             MemoryFrame(picture, "reference", names=_names(references.get(f"name_{number}", "")))
             for number in range(1, NUM_REFERENCES + 1)
             if references.get(f"image_{number}") is not None
             for picture in pictures(references[f"image_{number}"], f"image_{number}")
         )
-        pack = MemoryPack(frames, capacity=capacity, scale=MemoryScale(policy))
-        host.say(_cost(pack) + _unknown_names(pack, storyboard))
+        shown = cast.references() if cast else ()
+        pack = MemoryPack(frames, capacity=capacity, scale=MemoryScale(policy), cast=shown)
+        host.say(_cost(pack, storyboard) + _unknown_names(pack, storyboard))
         preview = to_image(_preview(pack))
         return io.NodeOutput(pack, preview, ui=ui.PreviewImage(preview))
 
@@ -102,11 +119,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _cost(pack: MemoryPack) -> str:
-    tokens = sum(FULL_FRAME_TOKENS * pack.scale.side(i) ** 2 for i in range(pack.capacity))
+def _cost(pack: MemoryPack, board: Storyboard | None) -> str:
+    tokens, pair = memory_cost(pack, board.shot_list.frame_format if board else _USUAL_FORMAT)
+    of_cast = f" and {len(pack.cast)} of the cast" if pack.cast else ""
     return (
-        f"{len(pack.references)} references; a shot sees up to {pack.capacity} frames, about "
-        f"{round(tokens)} tokens at {FULL_FRAME_TOKENS} for a full frame (estimate for STEP2)"
+        f"{len(pack.references)} references{of_cast}; a shot sees up to {pack.capacity} frames: "
+        f"{tokens} tokens at every step of STEP2, beside {pair} of the pair that it draws"
     )
 
 
@@ -122,7 +140,8 @@ def _unknown_names(pack: MemoryPack, board: Storyboard | None) -> str:
 
 
 def _preview(pack: MemoryPack) -> Tensor:
-    if not pack.references:
+    frames = pack.references + pack.cast
+    if not frames:
         return strip([torch.full((9, 16, 3), 128, dtype=torch.uint8)], ["no references"])
-    labels = [", ".join(frame.names) or "unnamed" for frame in pack.references]
-    return strip([frame.picture.image for frame in pack.references], labels)
+    labels = [", ".join(frame.names) or "unnamed" for frame in frames]
+    return strip([frame.picture.image for frame in frames], labels)

@@ -26,6 +26,7 @@ from .native.qwen_edit import (
     SCHEDULES,
     NativeQwenEdit,
     NativeSettings,
+    likeness,
     native_networks,
 )
 from .sockets import StoryboardModelSocket
@@ -75,6 +76,12 @@ MODEL_INPUTS = [
         default=RELEASED,
         tooltip="The noise levels of the release, or a scheduler of ComfyUI's.",
     ),
+    io.ClipVision.Input(
+        "clip_vision",
+        optional=True,
+        tooltip="From Load CLIP Vision: what is remembered of earlier shots is shown in the order "
+        "of its likeness to the frame before, after the shot's cast.",
+    ),
 ]
 
 
@@ -106,13 +113,14 @@ class StoryboardModel(io.ComfyNode):
         return hashlib.sha256(repr(_found_templates()).encode()).hexdigest()
 
     @classmethod
-    def execute(cls, model, clip, vae, steps, guidance, shift, sampler, schedule):
+    def execute(cls, model, clip, vae, steps, guidance, shift, sampler, schedule, clip_vision=None):
         _check_names(cls)
         templates, source = _templates(cls, model)
         networks = native_networks(model, clip, vae, templates)
         settings = NativeSettings(steps, guidance, shift, sampler, schedule)
         host.say(source)
-        return io.NodeOutput(NativeQwenEdit(networks, settings, cls.grid))
+        ranker = None if clip_vision is None else likeness(clip_vision)
+        return io.NodeOutput(NativeQwenEdit(networks, settings, cls.grid, ranker))
 
 
 class LoadSTEP2LoRA(io.ComfyNode):

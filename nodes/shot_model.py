@@ -12,12 +12,13 @@ from comfy_execution.graph_utils import is_link
 
 from ..stage_core.backends.protocol import Grid
 from . import host, lineage
-from .native.wan import SAMPLERS, SCHEDULES, NativeWan, WanSettings
+from .native.wan import MEMORY_READS, READS, SAMPLERS, SCHEDULES, NativeWan, WanSettings
 from .native.wan_checks import LARGE_MULTIPLE, SMALL_MULTIPLE, WanNetworks
 from .sockets import ShotModelSocket
 
 TWO_MODELS, FOUR_STEPS = "Wan 2.2 14B", "Wan 2.2 14B, 4 steps"
 ONE_MODEL, SMALL_MODEL = "Wan 2.1 14B", "Wan 2.2 5B"
+VACE_MODEL = "Wan VACE"
 SIZES = {"480p": 832 * 480, "720p": 1280 * 720}
 # The 5B makes sides of multiples of 32; 1280x704 is its own 720p.
 _SMALL_SIZES = {"480p": 832 * 480, "720p": 1280 * 704}
@@ -120,9 +121,14 @@ INPUTS = [
             io.DynamicCombo.Option(
                 SMALL_MODEL, [*_numbers(20, 5.0, 8.0), *_choices("uni_pc", "720p", 121)]
             ),
+            io.DynamicCombo.Option(
+                VACE_MODEL,
+                [*_numbers(20, 6.0, 8.0), *_experts(10, 6.0), *_choices("uni_pc", "480p", 81)],
+            ),
         ],
         tooltip="The official graphs' settings for a model; each can be changed. 4 steps needs "
-        "the 4-step LoRA on both models.",
+        "the 4-step LoRA on both models. VACE films through keyframes at any time and looks at the "
+        "memory pack's references of the shot's cast.",
     ),
     io.Model.Input(
         "model_low",
@@ -140,8 +146,6 @@ INPUTS = [
 
 class ShotModel(io.ComfyNode):
     """Wan over MODEL, CLIP and VAE."""
-
-    reads = NativeWan.reads
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -163,6 +167,11 @@ class ShotModel(io.ComfyNode):
         return _grid(inputs.get("settings"), inputs.get("settings.size"))
 
     @classmethod
+    def reads_of(cls, inputs: Mapping[str, Any]) -> frozenset[str]:
+        """What the model that these inputs make reads of a brief."""
+        return MEMORY_READS if inputs.get("settings") == VACE_MODEL else READS
+
+    @classmethod
     def execute(cls, model_high, clip, vae, settings, model_low=None, clip_vision=None):
         chosen = dict(settings)
         name, size = chosen.pop("settings"), chosen.pop("size")
@@ -171,8 +180,14 @@ class ShotModel(io.ComfyNode):
         _check_names(cls)
         networks = WanNetworks(model_high, model_low, clip, vae, clip_vision)
         grid = _grid(name, size)
+        model = NativeWan(networks, WanSettings(**chosen), grid)
+        if networks.is_vace != (name == VACE_MODEL):
+            kind = "a Wan VACE" if networks.is_vace else "no Wan VACE"
+            raise ValueError(
+                f"model_high is {kind} and the settings are for {name}; choose its own"
+            )
         host.say(f"{name}, {grid.rate} frames per second")
-        return io.NodeOutput(NativeWan(networks, WanSettings(**chosen), grid))
+        return io.NodeOutput(model)
 
 
 def _grid(name: Any, size: Any) -> Grid:

@@ -130,7 +130,11 @@ class DualEncoderShotSampler(io.ComfyNode):
         kept = _kept_takes(cls, storyboard, shots, film, film_at_most, shot_model)
         board, report = kept.project.save(storyboard), kept.model.report
         count, total = _to_film(board, kept, memory, takes), len(board.shot_list.shots)
-        report.expect(count, f"{count} to film, {total} shots in the film; the others are kept")
+        half = len(kept.half_filmed(board, memory, Sampling(seed=board.shot_list.seed)))
+        begun = f", {half} of them half filmed" if half else ""
+        report.expect(
+            count, f"{count} to film{begun}, {total} shots in the film; the others are kept"
+        )
         try:
             board = kept.project.save(_film(board, kept, memory))
             filmed = len(kept.filmed)
@@ -138,7 +142,8 @@ class DualEncoderShotSampler(io.ComfyNode):
         finally:
             films.takes_made(len(kept.filmed))
         image = _strip([board, *others], board.shot_list.ids)
-        report.finish(image, _summary(board, filmed, len(kept.filmed) - filmed))
+        summary = _summary(board, filmed, len(kept.filmed) - filmed)
+        report.finish(image, "; ".join([summary, *_remarks(kept, memory_pack, board)]))
         return io.NodeOutput(board, to_image(image), ui=ui.PreviewImage(to_image(image)))
 
 
@@ -155,7 +160,8 @@ def _other_takes(board: Storyboard, takes: int) -> list[Storyboard]:
     for take in range(1, takes + 1):
         shots = tuple(replace(s, take=take) for s in board.shot_list.shots if s.take != take)
         if shots:
-            boards.append(Storyboard(replace(board.shot_list, shots=shots), board.pairs))
+            plan = replace(board.shot_list, shots=shots)
+            boards.append(Storyboard(plan, board.pairs, between=board.between))
     return boards
 
 
@@ -186,6 +192,19 @@ def _strip(boards: list[Storyboard], ids: tuple[str, ...]) -> Tensor:
     rows = range(0, len(images), STRIP_COLUMNS)
     pages = [strip(images[i : i + STRIP_COLUMNS], labels[i : i + STRIP_COLUMNS]) for i in rows]
     return torch.cat(padded(pages))
+
+
+def _remarks(kept: KeptTakes, memory_pack: MemoryPack | None, board: Storyboard) -> tuple[str, ...]:
+    """What else there is to know: what the model has to say, and what it does not look at."""
+    remarks = kept.model.remarks if kept.filmed else ()
+    if memory_pack is not None and "memory" not in kept.reads:
+        remarks += ("the memory pack is ignored: this model reads none",)
+    if board.between and "between" not in kept.reads:
+        remarks += ("keyframes between start and end are ignored: this model films from the ends",)
+    for shot in board.shot_list.shots:
+        for keyframe in board.beyond(shot):
+            remarks += (f"shot {shot.id}: its keyframe at {keyframe.index} waits, beyond its end",)
+    return remarks
 
 
 def _summary(board: Storyboard, filmed: int, others: int) -> str:

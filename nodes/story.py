@@ -1,4 +1,4 @@
-"""Script, Pick Shot, Replace Keyframes: nodes about the plan and single shots of it."""
+"""Script, Replace Keyframes: nodes about the plan and the artist's own pictures."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from dataclasses import replace
 from fractions import Fraction
 
 from comfy_api.latest import io
-from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..stage_core import pipeline
-from ..stage_core.backends.protocol import Sampling, filming_seed
+from ..stage_core.planning.naming import unknown_names
+from ..stage_core.planning.places import read_places
 from ..stage_core.planning.planner import FORMATS, PlanSettings
 from ..stage_core.planning.written import written_out
-from ..stage_core.project import Project
-from ..stage_core.story.frames import FramePair, Picture
-from ..stage_core.story.memory import MemoryPack
-from ..stage_core.story.shot_list import FrameFormat, Shot, ShotList
+from ..stage_core.story.frames import Keyframe, Picture
+from ..stage_core.story.shot_list import MAX_SHOTS, FrameFormat, ShotList
 from ..stage_core.story.storyboard import Storyboard
 from . import films, host
-from .pictures import crop, pictures, to_batch, to_image
-from .sockets import ShotSocket, StoryboardSocket
+from .pictures import crop, pictures
+from .sockets import CastSocket, StoryboardSocket
 
 RATES = {
     "16": Fraction(16),
@@ -34,6 +32,8 @@ RATES = {
     "60": Fraction(60),
 }
 MAX_SEED = 2**64 - 1
+# Names that nobody has, in the line below the node.
+MOST_REPORTED = 3
 STORY = """Title: The Last Lamp
 
 EXT. HARBOUR - NIGHT
@@ -113,7 +113,23 @@ SCRIPT_INPUTS = [
         "format",
         options=list(FORMATS),
         default="auto",
-        tooltip="What kind of text it is; auto finds out.",
+        tooltip="What kind of text it is; auto finds out. Answer: what a language model "
+        "answered to Director Brief, and nothing else.",
+    ),
+    io.Int.Input(
+        "num_shots",
+        default=0,
+        min=0,
+        max=MAX_SHOTS,
+        optional=True,
+        tooltip="A text with more or fewer shots is refused. 0: any number. Director Brief gives "
+        "the number that it asks for.",
+    ),
+    CastSocket.Input(
+        "cast",
+        optional=True,
+        tooltip="Who and what is in the film: the look of a member goes into every shot that "
+        "names it, and names that nobody has are reported.",
     ),
 ]
 SCRIPT_OUTPUTS = [
@@ -140,34 +156,22 @@ KEYFRAME_INPUTS = [
         tooltip="The new end frame; of a batch, the first. It keeps its size; another "
         "aspect than the film's is cropped at the centre.",
     ),
+    io.Image.Input(
+        "between",
+        optional=True,
+        tooltip="Pictures that the shot passes through between its start and its end, all of the "
+        "batch. The built-in animatic and Wan VACE film through them.",
+    ),
+    io.String.Input(
+        "at",
+        default="",
+        optional=True,
+        tooltip="Where the pictures of between belong, one place for each: 1.5s, 40 for frame 40, "
+        "or 25%, with commas between them. Empty: evenly spread.",
+    ),
 ]
 KEYFRAME_OUTPUTS = [
     StoryboardSocket.Output("storyboard", tooltip="The board with these frames given by you.")
-]
-PICK_INPUTS = [
-    StoryboardSocket.Input("storyboard", tooltip="A drawn board."),
-    io.String.Input(
-        "shot",
-        default="",
-        tooltip="Id of the shot. Empty: the first shot that is not filmed yet.",
-    ),
-]
-PICK_OUTPUTS = [
-    io.Image.Output("start", tooltip="The start frame."),
-    io.Image.Output("end", tooltip="The end frame."),
-    io.String.Output("prompt", tooltip="The shot in words, with the film's look."),
-    io.String.Output("negative", tooltip="What the shot should not show."),
-    io.Int.Output("length", tooltip="Planned frames at the film's rate."),
-    io.Float.Output("rate", tooltip="The film's frames per second."),
-    io.Int.Output("width", tooltip="The film's width in pixels."),
-    io.Int.Output("height", tooltip="The film's height in pixels."),
-    io.Int.Output("seed", tooltip="The seed of this take of this shot."),
-    io.Image.Output(
-        "memory",
-        tooltip="Frames of earlier shots, the most useful first, at the size of the "
-        "first; for the first shot its own keyframe.",
-    ),
-    ShotSocket.Output("picked", display_name="shot", tooltip="The shot itself."),
 ]
 
 
@@ -188,8 +192,10 @@ class Script(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, text, title, look, negative, width, height, rate, seed, format):
-        values = (text, title, look, negative, width, height, rate, seed, format)
+    def fingerprint_inputs(
+        cls, text, title, look, negative, width, height, rate, seed, format, num_shots=0, cast=None
+    ):
+        values = (text, title, look, negative, width, height, rate, seed, format, num_shots)
         if None in values:
             return "the text arrives by wire"
         try:
@@ -198,15 +204,23 @@ class Script(io.ComfyNode):
             return str(error)
 
     @classmethod
-    def execute(cls, text, title, look, negative, width, height, rate, seed, format):
-        plan = _plan(text, title, look, negative, width, height, rate, seed, format)
+    def execute(
+        cls, text, title, look, negative, width, height, rate, seed, format, num_shots=0, cast=None
+    ):
+        plan = _plan(
+            text, title, look, negative, width, height, rate, seed, format, num_shots, cast
+        )
         seconds = float(sum(shot.num_frames for shot in plan.shots) / plan.frame_format.rate)
-        host.say(f"{plan.title}: {len(plan.shots)} shots, {seconds:.1f} s before transitions")
+        said = f"{plan.title}: {len(plan.shots)} shots, {seconds:.1f} s before transitions"
+        unknown = unknown_names(plan)
+        more = len(unknown) - MOST_REPORTED
+        last = (f"and {more} more names like these",) if more > 0 else ()
+        host.say("; ".join((said, *unknown[:MOST_REPORTED], *last)))
         return io.NodeOutput(Storyboard(plan), written_out(plan))
 
 
 class ReplaceKeyframes(io.ComfyNode):
-    """The artist's own pictures at the ends of a shot."""
+    """The artist's own pictures at the ends of a shot, and between them."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -214,68 +228,31 @@ class ReplaceKeyframes(io.ComfyNode):
             node_id="STAGE_ReplaceKeyframes",
             display_name="Replace Keyframes",
             category=host.CATEGORY,
-            description="Puts your own picture at the start or the end of a shot. Before STEP2 "
-            "Storyboard it is given, and the rest is drawn around it; after it, it is swapped "
-            "and only this shot is filmed again.",
+            description="Puts your own picture at the start, at the end or between them. Before "
+            "STEP2 Storyboard it is given, and the rest is drawn around it; after it, it is "
+            "swapped and only this shot is filmed again.",
             search_aliases=["swap keyframe", "start frame", "end frame", "first last frame"],
             inputs=list(KEYFRAME_INPUTS),
             outputs=list(KEYFRAME_OUTPUTS),
         )
 
     @classmethod
-    def execute(cls, storyboard: Storyboard, shot: str, start=None, end=None):
+    def execute(cls, storyboard: Storyboard, shot: str, start=None, end=None, between=None, at=""):
         pair = storyboard.pair(storyboard.shot_list.shot(shot.strip()).id)
         for half, images in (("start", start), ("end", end)):
             if images is not None:
-                picture = _film_shaped(images, half, storyboard)
+                first = images[:1] if images.ndim == 4 else images
+                (picture,) = _film_shaped(first, half, storyboard)
                 pair = replace(pair, **{half: picture}, given=pair.given | {half}, name="")
-        return io.NodeOutput(storyboard.with_pair(pair))
+        board = storyboard.with_pair(pair)
+        if between is not None:
+            board = _passing(board, pair.shot_id, _film_shaped(between, "between", board), at)
+        return io.NodeOutput(board)
 
 
-class PickShot(io.ComfyNode):
-    """Everything about one shot, for any other graph."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return host.schema(
-            node_id="STAGE_PickShot",
-            display_name="Pick Shot",
-            category=host.CATEGORY,
-            description="Gives what any other graph needs to film one shot of the board.",
-            search_aliases=["shot prompt", "get shot", "next shot"],
-            inputs=list(PICK_INPUTS),
-            outputs=list(PICK_OUTPUTS),
-        )
-
-    @classmethod
-    def fingerprint_inputs(cls, storyboard=None, shot=None):
-        return "" if shot else [films.takes_made(), films.changes()]
-
-    @classmethod
-    def execute(cls, storyboard: Storyboard, shot: str):
-        plan = storyboard.shot_list
-        picked = plan.shot(shot.strip()) if shot.strip() else _next_to_film(storyboard)
-        if picked is None:
-            host.say("every shot is filmed")
-            return io.NodeOutput(*[ExecutionBlocker(None)] * 11)
-        pair, look = storyboard.pair(picked.id), plan.frame_format
-        host.say(f"shot {picked.id}: {picked.num_frames} frames")
-        return io.NodeOutput(
-            _image_or_block(pair, "start"),
-            _image_or_block(pair, "end"),
-            shot_prompt(picked, plan),
-            shot_negative(picked, plan),
-            picked.num_frames,
-            float(look.rate),
-            look.width,
-            look.height,
-            filming_seed(picked, Sampling(seed=plan.seed)),
-            _remembered_or_block(storyboard, picked),
-            picked,
-        )
-
-
-def _plan(text, title, look, negative, width, height, rate, seed, format) -> ShotList:
+def _plan(
+    text, title, look, negative, width, height, rate, seed, format, num_shots, cast=None
+) -> ShotList:
     """The plan, with the ids that the film's folder knows for its shots."""
     settings = PlanSettings(
         frame_format=FrameFormat(width, height, RATES[rate]),
@@ -284,63 +261,28 @@ def _plan(text, title, look, negative, width, height, rate, seed, format) -> Sho
         negative=negative.strip(),
         seed=seed,
         format=format,
+        num_shots=num_shots,
+        cast=cast.members if cast else (),
     )
     # The title may come from the text, and only the title leads to the folder.
     plan = pipeline.plan(text, settings)
     return pipeline.plan(text, settings, films.open_film(plan.title).earlier())
 
 
-def _film_shaped(images: Tensor, socket: str, board: Storyboard) -> Picture:
-    first = pictures(images[:1] if images.ndim == 4 else images, socket)[0]
-    return Picture.of(crop(first.image, board.shot_list.frame_format.aspect))
+def _film_shaped(images: Tensor, socket: str, board: Storyboard) -> tuple[Picture, ...]:
+    aspect = board.shot_list.frame_format.aspect
+    return tuple(Picture.of(crop(it.image, aspect)) for it in pictures(images, socket))
 
 
-def _next_to_film(board: Storyboard) -> Shot | None:
-    project: Project = films.open_film(board.shot_list.title)
-    for shot in board.shot_list.shots:
-        pair = board.pair(shot.id)
-        pictures_of_it = tuple(digest for digest in pair.digests if digest)
-        filmed = shot.id in board.clips or project.take_in_use(shot.id, pictures_of_it)
-        if pictures_of_it and not filmed:
-            return shot
-    return None
-
-
-def _image_or_block(pair: FramePair, half: str) -> Tensor | ExecutionBlocker:
-    picture = getattr(pair, half)
-    if picture is not None:
-        return to_image(picture.image)
-    return ExecutionBlocker(
-        f"shot {pair.shot_id} has no {half} frame; connect STEP2 Storyboard before Pick Shot"
-    )
-
-
-def shot_prompt(shot: Shot, plan: ShotList) -> str:
-    """A shot in words for any image or video model."""
-    camera = f"{shot.scale.value} shot, {shot.angle.value} angle, camera: {shot.movement.value}"
-    place = ", ".join(filter(None, (shot.scene.place, shot.scene.time_of_day)))
-    written = (shot.prompt,) if shot.prompt else (shot.description, place, camera)
-    return ". ".join(part.rstrip(". ") for part in (*written, plan.look) if part)
-
-
-def shot_negative(shot: Shot, plan: ShotList) -> str:
-    """What a shot should not show."""
-    return ", ".join(filter(None, (shot.negative, plan.negative)))
-
-
-def remembered(board: Storyboard, picked: Shot) -> list[Picture]:
-    """Frames of earlier shots, the most useful first; for the first shot its own keyframe."""
-    memory = MemoryPack()
-    for shot in board.shot_list.shots:
-        if shot.id == picked.id:
-            break
-        memory = memory.remember(board.pair(shot.id), shot.cast)
-    own = [keyframe.picture for keyframe in board.keyframes(picked)]
-    return [frame.picture for frame in memory.shown(picked)] or own[:1]
-
-
-def _remembered_or_block(board: Storyboard, picked: Shot) -> Tensor | ExecutionBlocker:
-    shown = remembered(board, picked)
-    if not shown:
-        return ExecutionBlocker(f"shot {picked.id} has no frames before it; draw the board first")
-    return to_batch([picture.image for picture in shown])
+def _passing(
+    board: Storyboard, shot_id: str, given: tuple[Picture, ...], written: str
+) -> Storyboard:
+    """The board with these pictures between the ends of a shot, beside those already there."""
+    plan = board.shot_list
+    shot, rate = plan.shot(shot_id), plan.frame_format.rate
+    places = read_places(written, len(given), shot, rate)
+    earlier = {keyframe.index: keyframe for keyframe in board.between.get(shot_id, ())}
+    new = {at: Keyframe(at, picture) for at, picture in zip(places, given, strict=True)}
+    said = ", ".join(f"{at} ({float(at / rate):.2f} s)" for at in sorted(new))
+    host.say(f"shot {shot_id}: keyframes between at {said}, of {shot.num_frames} frames")
+    return board.with_between(shot_id, {**earlier, **new}.values())

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+from collections import Counter
+
+from comfy_api.latest import io
 
 from ..stage_core import pipeline
 from ..stage_core.backends.previs.sketch import Sketch
 from ..stage_core.backends.protocol import Sampling
-from ..stage_core.editing.sheet import draw_sheet, num_sheets
 from ..stage_core.story.memory import MemoryPack
 from ..stage_core.story.storyboard import Storyboard
-from ..stage_core.takes import KeptDrawings, Redraw
-from . import films, host, lineage
-from .pictures import padded, to_batch
+from ..stage_core.takes import KeptDrawings, Reason, Redraw
+from . import films, host, lineage, sheet
+from .pictures import to_batch
 from .sockets import MemoryPackSocket, StoryboardModelSocket, StoryboardSocket
 
 INPUTS = [
@@ -69,7 +70,7 @@ class STEP2Storyboard(io.ComfyNode):
             "frames of earlier shots in memory. What was drawn before is kept.",
             search_aliases=["storyboard", "keyframes", "start end frame", "step2", "stage"],
             is_output_node=True,
-            hidden=[io.Hidden.dynprompt],
+            hidden=[io.Hidden.dynprompt, *sheet.HIDDEN],
             inputs=list(INPUTS),
             outputs=list(OUTPUTS),
         )
@@ -95,14 +96,19 @@ class STEP2Storyboard(io.ComfyNode):
         memory, sampling = memory_pack or MemoryPack(), _sampling(storyboard)
         kept = _kept_drawings(cls, storyboard, shots, redraw, storyboard_model)
         report, total = kept.model.report, len(storyboard.shot_list.shots)
-        count = len(kept.to_draw(storyboard, memory, sampling))
-        report.expect(count, f"draws {count} of {total} shots, {total - count} are kept")
-        board, memory = pipeline.draw(storyboard, kept, memory, sampling, report.on_step)
+        reasons = kept.reasons(storyboard, memory, sampling)
+        report.expect(len(reasons), _announcement(reasons, total))
+        try:
+            board, memory = pipeline.draw(storyboard, kept, memory, sampling, report.on_step)
+        finally:
+            kept.model.rest()
         board = kept.project.save(board)
-        sheets = padded([draw_sheet(board, page) for page in range(num_sheets(board))])
+        sheets = sheet.draw_sheets(board)
         report.finish(sheets[0], _summary(board, kept))
         image = to_batch(sheets)
-        return io.NodeOutput(board, memory, image, ui=ui.PreviewImage(image))
+        return io.NodeOutput(
+            board, memory, image, ui=sheet.preview(cls, board, kept.project, image)
+        )
 
 
 def _kept_drawings(node, board: Storyboard, shots: str, redraw: str, model) -> KeptDrawings:
@@ -115,8 +121,17 @@ def _sampling(board: Storyboard) -> Sampling:
     return Sampling(seed=board.shot_list.seed)
 
 
+def _announcement(reasons: dict[str, Reason], total: int) -> str:
+    """How many shots are drawn, and why, before the first step."""
+    count = Counter(reasons.values())
+    why = ", ".join(f"{count[reason]} {reason.value}" for reason in Reason if count[reason])
+    drawn = len(reasons)
+    return f"draws {drawn} of {total} shots{f' ({why})' if why else ''}, {total - drawn} are kept"
+
+
 def _summary(board: Storyboard, kept: KeptDrawings) -> str:
     total, drawn = len(board.shot_list.shots), len(kept.drawn)
     text = f"drew {drawn} of {total} shots, {total - drawn} were kept"
     older = [pair.shot_id for pair in board.pairs.values() if pair.older_memory]
-    return text + (f"; drawn from older memory: {', '.join(older)}" if older else "")
+    text += f"; drawn from older memory: {', '.join(older)}" if older else ""
+    return "; ".join([text, *(kept.model.remarks if kept.drawn else ())])

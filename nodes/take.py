@@ -1,30 +1,43 @@
-"""Shot Take: keeps what any other graph filmed for a shot."""
+"""Shot Take: keeps what any other graph filmed, or drew, for a shot."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..stage_core.backends.protocol import Sampling, filming_seed
+from ..stage_core.media import sound_of
 from ..stage_core.project import Made, Project
+from ..stage_core.story.frames import FramePair, Picture
 from ..stage_core.story.shot_list import Shot
 from ..stage_core.story.storyboard import Storyboard
-from ..stage_core.story.timeline import Clip
+from ..stage_core.story.timeline import Clip, Sound
 from . import films, host, lineage
-from .pictures import pictures
+from .native.grids import measures
+from .pick_shot import (
+    CLIP,
+    PAIR,
+    PICK_OUTPUTS,
+    given_frames,
+    remembered,
+    shot_negative,
+    shot_prompt,
+    shot_seed,
+)
+from .pictures import crop, pictures
 from .sockets import ShotSocket, StoryboardSocket
-from .story import PICK_OUTPUTS, RATES, remembered, shot_negative, shot_prompt
+from .story import RATES
 
 INPUTS = [
     StoryboardSocket.Input("storyboard", tooltip="The board that Pick Shot reads."),
-    ShotSocket.Input("shot", tooltip="The shot that was filmed, from Pick Shot."),
+    ShotSocket.Input("shot", tooltip="The shot that was filmed or drawn, from Pick Shot."),
     io.Image.Input(
         "images",
         lazy=True,
@@ -37,7 +50,22 @@ INPUTS = [
         min=1.0,
         max=240.0,
         step=0.001,
-        tooltip="Frames per second of the images, as their model makes them.",
+        tooltip="Frames per second of the images, as their model makes them. A pair has none.",
+    ),
+    io.Combo.Input(
+        "keep_as",
+        options=[CLIP, PAIR],
+        default=CLIP,
+        optional=True,
+        tooltip="Clip: the images are the frames of the shot. Pair: they are two, its start and "
+        "its end frame, drawn by your graph; what was given stays.",
+    ),
+    io.Audio.Input(
+        "audio",
+        lazy=True,
+        optional=True,
+        tooltip="The sound that your graph made with it, kept with the clip and heard in the film. "
+        "A pair has none.",
     ),
 ]
 _SLOTS = tuple(output.id for output in PICK_OUTPUTS)
@@ -54,13 +82,15 @@ class ShotTake(io.ComfyNode):
             node_id="STAGE_ShotTake",
             display_name="Shot Take",
             category=host.CATEGORY,
-            description="Keeps what any other graph filmed for a shot, and gives the board with "
-            "every shot that this graph has made.",
+            description="Keeps what any other graph filmed, or drew, for a shot, and gives the "
+            "board with every shot that this graph has made.",
             search_aliases=["keep clip", "cache video", "add clip", "take", "stage"],
             is_output_node=True,
             hidden=[io.Hidden.dynprompt],
             inputs=list(INPUTS),
-            outputs=[StoryboardSocket.Output("storyboard", tooltip="The board with its clips.")],
+            outputs=[
+                StoryboardSocket.Output("storyboard", tooltip="The board with its clips, or pairs.")
+            ],
         )
 
     @classmethod
@@ -68,25 +98,31 @@ class ShotTake(io.ComfyNode):
         return films.changes()
 
     @classmethod
-    def check_lazy_status(cls, storyboard, shot, rate, images=None):
-        if images is not None:
-            return []
-        return [] if _Graph.above(cls, storyboard).find(shot) else ["images"]
+    def check_lazy_status(cls, storyboard, shot, rate, keep_as=CLIP, images=None, audio=None):
+        graph = _graph_above(cls, storyboard, rate, keep_as)
+        arrived = {"images": images, "audio": audio}
+        wanted = [socket for socket in graph.sockets if arrived[socket] is None]
+        return wanted if wanted and graph.find(shot) is None else []
 
     @classmethod
-    def execute(cls, storyboard: Storyboard, shot: Shot, rate, images=None):
-        graph, fraction = _Graph.above(cls, storyboard), exact_rate(rate)
-        kept = graph.find(shot)
+    def execute(
+        cls, storyboard: Storyboard, shot: Shot, rate, images=None, keep_as=CLIP, audio=None
+    ):
+        graph = _graph_above(cls, storyboard, rate, keep_as)
+        kept, notes = graph.find(shot), ()
         if kept is None:
-            kept = graph.keep(shot, images, fraction)
+            sound, notes = sound_made(audio, shot) if "audio" in graph.sockets else (None, ())
+            kept = graph.keep(shot, images, sound)
         board, total = storyboard, len(storyboard.shot_list.shots)
         for other in storyboard.shot_list.shots:
-            clip = kept if other.id == shot.id else graph.find(other)
-            if clip is not None:
-                board = board.with_clip(replace(clip, rate=fraction))
+            # A shot that continues is looked up with the end frame it continues from.
+            made = kept if other.id == shot.id else replace(graph, board=board).find(other)
+            if made is not None:
+                board = graph.put(board, made)
         board = graph.project.save(board)
         graph.project.evict()
-        host.say(f"shot {shot.id} is {kept.name}; {len(board.clips)} of {total} shots are filmed")
+        made = f"{graph.count(board)} of {total} shots are {graph.verb}"
+        host.say("; ".join([f"shot {shot.id} is {kept.name or 'given'}", made, *notes]))
         return io.NodeOutput(board)
 
 
@@ -96,72 +132,179 @@ def exact_rate(rate: float) -> Fraction:
     return near if abs(near - Fraction(rate)) < _NEAR else Fraction(rate).limit_denominator(1000)
 
 
-@dataclass(frozen=True)
-class _Graph:
-    """The graph above `images`, up to Pick Shot: a shot model known by what it is made of.
+def sound_made(audio: Any, shot: Shot) -> tuple[Sound | None, tuple[str, ...]]:
+    """The sound of an AUDIO, None for a graph that made none, and what was mended, in words.
 
-    `slots`: the outputs of Pick Shot that it uses; nothing else of a shot is in its key.
+    Raises:
+        ValueError: several sounds, or one that is none.
+    """
+    if audio is None:
+        return None, ()
+    waveforms = audio["waveform"]
+    if len(waveforms) != 1:
+        raise ValueError(f"shot {shot.id}: audio holds {len(waveforms)} sounds; a clip has one")
+    return sound_of(waveforms[0], audio["sample_rate"], f"the sound of shot {shot.id}")
+
+
+T = TypeVar("T", Clip, FramePair)
+
+
+@dataclass(frozen=True)
+class _Graph(ABC, Generic[T]):
+    """The graph above the lazy sockets, up to Pick Shot: a model known by what it is made of.
+
+    `sockets`: those that what it made arrives on. `picked`: what it uses of Pick Shot; nothing
+    else of a shot is in its key.
     """
 
     board: Storyboard
     project: Project
+    sockets: tuple[str, ...]
     identity: str
-    slots: frozenset[int]
+    picked: lineage.Picked
+    rate: Fraction
 
-    @classmethod
-    def above(cls, node: type[io.ComfyNode], board: Storyboard) -> _Graph:
-        project = films.open_film(board.shot_list.title)
-        link = lineage.linked(node, "images")
-        if link is None:
-            raise ValueError("images comes from no node; connect what your graph made of the shot")
-        prompt = node.hidden.dynprompt
-        return cls(board, project, lineage.ancestry(prompt, link), lineage.picked(prompt, link))
+    @abstractmethod
+    def find(self, shot: Shot) -> T | None:
+        """What this graph has made of the shot, or what was approved, or None."""
+
+    @abstractmethod
+    def keep(self, shot: Shot, images: Tensor, sound: Sound | None) -> T:
+        """The images in the film's folder, losslessly, with the sound of a clip."""
+
+    @abstractmethod
+    def put(self, board: Storyboard, made: T) -> Storyboard:
+        """The board with what was made."""
+
+    def _digest(self, **parts: Any) -> str:
+        parts["model"] = self.identity
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _content(self, shot: Shot, board: Storyboard, kind: str) -> dict[str, Any]:
+        """What Pick Shot gives of a shot, by output, as far as the graph reads it."""
+        plan, film = board.shot_list, board.shot_list.frame_format
+        start, end = board.pair(shot.id).digests
+        asked = [measures(shot, film, name) for name in self.picked.sizes_of]
+        content = {
+            "start": start,
+            "end": end,
+            "prompt": shot_prompt(shot, plan),
+            "negative": shot_negative(shot, plan),
+            "length": [each.length for each in asked],
+            "rate": [str(each.rate) for each in asked],
+            "width": [each.width for each in asked],
+            "height": [each.height for each in asked],
+            "seed": shot_seed(shot, plan, kind),
+            "memory": [picture.digest for picture in remembered(board, shot)],
+            "picked": repr(shot),
+        }
+        return {_SLOTS[slot]: content[_SLOTS[slot]] for slot in sorted(self.picked.slots)}
+
+
+class _Filming(_Graph[Clip]):
+    """A graph whose images are the frames of a clip."""
+
+    verb = "filmed"
 
     def find(self, shot: Shot) -> Clip | None:
-        """The take that this graph has made of the shot, or that was approved, or None."""
         if shot.keep:
             approved = self.project.take_in_use(shot.id, self._pictures(shot))
             if approved is not None:
                 return approved
         return self.project.find_take(self._key(shot))
 
-    def keep(self, shot: Shot, images: Tensor, rate: Fraction) -> Clip:
-        """The images as a take in the film's folder, losslessly."""
+    def keep(self, shot: Shot, images: Tensor, sound: Sound | None) -> Clip:
         frames = torch.stack([picture.image for picture in pictures(images, "images")])
         made = Made(self._key(shot), self.identity, shot.take, keyframes=self._pictures(shot))
-        clip = self.project.keep_take(Clip(shot.id, frames, rate), made)
+        clip = self.project.keep_take(Clip(shot.id, frames, self.rate, sound), made)
         films.takes_made(1)
         return clip
+
+    def put(self, board: Storyboard, made: Clip) -> Storyboard:
+        return board.with_clip(replace(made, rate=self.rate))
+
+    def count(self, board: Storyboard) -> int:
+        """How many shots of a board are filmed."""
+        return len(board.clips)
 
     def _pictures(self, shot: Shot) -> tuple[str, ...]:
         return tuple(keyframe.picture.digest for keyframe in self.board.keyframes(shot))
 
     def _key(self, shot: Shot) -> str:
-        content = self._content(shot)
-        parts = {
-            "kind": "take",
-            "model": self.identity,
-            "shot": shot.id,
-            "take": shot.take,
-            "pictures": self._pictures(shot),
-            "reads": {_SLOTS[slot]: content[_SLOTS[slot]] for slot in sorted(self.slots)},
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return self._digest(
+            kind="take",
+            shot=shot.id,
+            take=shot.take,
+            pictures=self._pictures(shot),
+            reads=self._content(shot, self.board, CLIP),
+        )
 
-    def _content(self, shot: Shot) -> dict[str, Any]:
-        """What Pick Shot gives of a shot, by output."""
-        plan, film = self.board.shot_list, self.board.shot_list.frame_format
-        start, end = self.board.pair(shot.id).digests
-        return {
-            "start": start,
-            "end": end,
-            "prompt": shot_prompt(shot, plan),
-            "negative": shot_negative(shot, plan),
-            "length": shot.num_frames,
-            "rate": str(film.rate),
-            "width": film.width,
-            "height": film.height,
-            "seed": filming_seed(shot, Sampling(seed=plan.seed)),
-            "memory": [picture.digest for picture in remembered(self.board, shot)],
-            "picked": repr(shot),
-        }
+
+class _Drawing(_Graph[FramePair]):
+    """A graph whose images are the start and the end frame of a shot."""
+
+    verb = "drawn"
+
+    def find(self, shot: Shot) -> FramePair | None:
+        given = given_frames(self.board, shot)
+        if given.complete:
+            return given
+        approved = self.project.pair_in_use(shot.id, "") if shot.keep else None
+        return approved or self.project.find_pair(self._key(shot), "")
+
+    def keep(self, shot: Shot, images: Tensor, sound: Sound | None) -> FramePair:
+        drawn = pictures(images, "images")
+        if len(drawn) != 2:
+            raise ValueError(
+                f"shot {shot.id}: images holds {len(drawn)} pictures, and a pair is two, its start "
+                "and its end frame; join them with Batch Images, or keep them as a clip"
+            )
+        aspect = self.board.shot_list.frame_format.aspect
+        start, end = (Picture.of(crop(picture.image, aspect)) for picture in drawn)
+        given = given_frames(self.board, shot)
+        # A start that continues is the previous shot's, and follows it when that changes.
+        own = given.given & self.board.pair(shot.id).given
+        pair = FramePair(shot.id, given.start or start, given.end or end, own)
+        made = Made(self._key(shot), self.identity, shot.drawing)
+        kept = self.project.keep_pair(pair, made)
+        films.takes_made(1)
+        return kept
+
+    def put(self, board: Storyboard, made: FramePair) -> Storyboard:
+        return board.with_pair(made)
+
+    def count(self, board: Storyboard) -> int:
+        """How many shots of a board are drawn."""
+        return sum(board.pair(shot.id).complete for shot in board.shot_list.shots)
+
+    def _key(self, shot: Shot) -> str:
+        content = self._content(shot, self.board, PAIR)
+        # As everywhere: frames remembered of other shots draw nothing again.
+        content.pop("memory", None)
+        return self._digest(
+            kind="drawing",
+            shot=shot.id,
+            drawing=shot.drawing,
+            given=given_frames(self.board, shot).digests,
+            reads=content,
+        )
+
+
+def _graph_above(
+    node: type[io.ComfyNode], board: Storyboard, rate: float, keep_as: str
+) -> _Filming | _Drawing:
+    project = films.open_film(board.shot_list.title)
+    images, audio = (lineage.linked(node, socket) for socket in ("images", "audio"))
+    if images is None:
+        raise ValueError("images comes from no node; connect what your graph made of the shot")
+    prompt, rate = node.hidden.dynprompt, exact_rate(rate)
+    identity, used = lineage.ancestry(prompt, images), lineage.picked(prompt, images)
+    if keep_as == PAIR:
+        return _Drawing(board, project, ("images",), identity, used, rate)
+    if audio is None:
+        return _Filming(board, project, ("images",), identity, used, rate)
+    # With a sound it is another graph than without, and a silent take of it no answer.
+    name, heard = identity.split(" ")[0], lineage.ancestry(prompt, audio)
+    identity = f"{name} {hashlib.sha256(f'{identity} {heard}'.encode()).hexdigest()}"
+    used |= lineage.picked(prompt, audio)
+    return _Filming(board, project, ("images", "audio"), identity, used, rate)

@@ -9,6 +9,14 @@ class PlanError(ValueError):
         self.line = line
 
 
+class AnswerError(PlanError):
+    """The answer of a language model that is no plan. `retry` is what to send back to it."""
+
+    def __init__(self, reason: str, retry: str):
+        super().__init__(f"{reason}; send this back to the language model: {retry}")
+        self.reason, self.retry = reason, f"{reason}. {retry}"
+
+
 class StorageError(OSError):
     """The film's folder cannot be read or written."""
 

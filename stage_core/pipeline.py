@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from .backends.protocol import OnStep, Sampling, ShotModel, StoryboardModel
+from .backends.protocol import (
+    FilmJob,
+    Nowhere,
+    OnStep,
+    Sampling,
+    ShotModel,
+    StoryboardModel,
+)
 from .editing.conform import conform
 from .editing.sheet import mark
 from .planning.planner import plan
 from .story.cinematography import CUT, TransitionKind
+from .story.frames import Keyframe
 from .story.memory import MemoryPack
+from .story.shot_list import Shot
 from .story.storyboard import Storyboard
-from .story.timeline import Timeline
+from .story.timeline import Clip, Timeline
 
-__all__ = ["draw", "edit", "fill", "film", "plan"]
+__all__ = ["draw", "edit", "fill", "film", "film_jobs", "jobs_of", "plan"]
 
 
 def draw(
@@ -44,12 +54,31 @@ def film(
     on_step: OnStep,
 ) -> Storyboard:
     """Film every shot that has a keyframe, each from its own pictures alone."""
-    for shot in board.shot_list.shots:
-        keyframes = board.keyframes(shot)
-        clip = keyframes and model.film(board.brief(shot, memory), keyframes, sampling, on_step)
+    for clip in film_jobs(jobs_of(board, memory, model), model, sampling, on_step):
         if clip:
             board = board.with_clip(clip)
     return board
+
+
+def jobs_of(board: Storyboard, memory: MemoryPack, model: ShotModel) -> tuple[FilmJob, ...]:
+    """The order for every shot that has a keyframe which the model can use."""
+    orders = ((shot, _used_keyframes(board, shot, model)) for shot in board.shot_list.shots)
+    return tuple(
+        FilmJob(board.brief(shot, memory), keyframes, Nowhere())
+        for shot, keyframes in orders
+        if keyframes
+    )
+
+
+def film_jobs(
+    jobs: Sequence[FilmJob], model: ShotModel, sampling: Sampling, on_step: OnStep
+) -> Iterator[Clip | None]:
+    """What the model gives for each job, in order: in phases where it can, else one by one."""
+    if hasattr(model, "film_many"):
+        yield from model.film_many(jobs, sampling, on_step)
+        return
+    for job in jobs:
+        yield model.film(job.brief, job.keyframes, sampling, on_step)
 
 
 def fill(
@@ -66,7 +95,7 @@ def fill(
         drawn = board.pair(shot.id).complete
         if not drawn:
             board = board.with_pair(sketch.draw(board.brief(shot, memory), sampling, _quietly))
-        brief, keyframes = board.brief(shot, memory), board.keyframes(shot)
+        brief, keyframes = board.brief(shot, memory), _used_keyframes(board, shot, animatic)
         clip = animatic.film(brief, keyframes, sampling, _quietly)
         # At the film's size first: fitting it afterwards could crop the strip.
         clip = conform(clip, shot.num_frames, plan.frame_format)
@@ -93,6 +122,11 @@ def edit(board: Storyboard) -> Timeline:
     out = CUT if out.kind is TransitionKind.DISSOLVE else out
     between = (shot.transition for shot in shots[:-1])
     return Timeline(frame_format.rate, clips, (CUT, *between, out))
+
+
+def _used_keyframes(board: Storyboard, shot: Shot, model: ShotModel) -> tuple[Keyframe, ...]:
+    between = "between" in model.reads
+    return board.all_keyframes(shot) if between else board.keyframes(shot)
 
 
 def _quietly(*_) -> None:

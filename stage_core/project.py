@@ -1,8 +1,9 @@
 """A film's folder: the drawings and takes made so far, and which of them the film uses.
 
 A drawing is `2A_d01.json` with `2A_d01_start.png` and `2A_d01_end.png`, a take `2A_t02.json`
-with `2A_t02.mkv`. `board.json` holds the plan as it was last seen and points from each shot to
-the drawing and the take in use.
+with `2A_t02.mkv`, and `2A_t02.wav` if it has a sound, a keyframe that the artist put
+between the ends `2A_between.json` with `2A_between.png`. `board.json` holds the plan as it was
+last seen and points from each shot to the drawing and the take in use.
 """
 
 from __future__ import annotations
@@ -13,24 +14,27 @@ import re
 import time
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from . import media
 from .atomic import replacing, write_text
 from .errors import PlanError, StorageError
+from .halfway import remove_stale
 from .ledger import Ledger, Record
 from .story.frames import HALVES, FramePair, Picture
 from .story.shot_list import ShotList, load_json, shot_list_from_record
 from .story.storyboard import Storyboard
-from .story.timeline import Clip
+from .story.timeline import Clip, Sound
 
 BOARD_FILE = "board.json"
 BOARD_SCHEMA = "stage.Board.1"
 DRAWING = "stage.Drawing.1"
 TAKE = "stage.Take.1"
+KEYFRAME = "stage.Keyframe.1"
 
 _log = logging.getLogger(__name__)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -51,7 +55,9 @@ class Made:
     """How a result was made. `key` finds it again; `count` is the drawing's or take's number.
 
     `memory` is the digest of the frames that a drawing remembers, `keyframes` the digests of the
-    pictures that a take was filmed between.
+    pictures that a take was filmed between, `between` frame and digest of those that it was filmed
+    through, None where the model does not look at them. `settings` says in words what else it was
+    made from, for a person who compares results.
     """
 
     key: str
@@ -59,6 +65,8 @@ class Made:
     count: int = 1
     memory: str = ""
     keyframes: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    between: tuple[tuple[int, str], ...] | None = None
 
 
 class Project:
@@ -68,6 +76,8 @@ class Project:
         self.folder = Path(folder)
         self.limit_bytes = limit_bytes
         self.ledger = Ledger(self.folder)
+        # Boards of one take share its sound, which is not read again for each.
+        self._sounds: WeakValueDictionary[str, Sound] = WeakValueDictionary()
 
     def earlier(self) -> ShotList | None:
         """The plan as last seen in this folder, or None."""
@@ -92,6 +102,10 @@ class Project:
                 kept = self.find_pair(made.key, "") or self.keep_pair(pair, made)
                 pair = replace(pair, start=kept.start, end=kept.end, name=kept.name)
                 board = board.with_pair(pair)
+            if shot.id in board.between:
+                given = board.between[shot.id]
+                kept = [replace(k, picture=self.keep_picture(shot.id, k.picture)) for k in given]
+                board = board.with_between(shot.id, kept)
             earlier = in_use.get(shot.id, {})
             pointers[shot.id] = {
                 "pair": pair.name or earlier.get("pair", ""),
@@ -111,17 +125,62 @@ class Project:
     def pair_in_use(self, shot_id: str, memory: str) -> FramePair | None:
         """The pair that the film used last for this shot, whatever it was made from."""
         record = self.ledger.get(self._in_use().get(shot_id, {}).get("pair", ""))
-        return self._read_pair(record, memory) if record and record.kind == DRAWING else None
+        if record is None or record.kind != DRAWING:
+            return None
+        # A copy of a shot uses the results of its original, under its own id.
+        return self._read_pair(replace(record, shot_id=shot_id), memory)
 
-    def take_in_use(self, shot_id: str, keyframes: tuple[str, ...] | None = None) -> Clip | None:
+    def take_in_use(
+        self,
+        shot_id: str,
+        keyframes: tuple[str, ...] | None = None,
+        between: tuple[tuple[int, str], ...] | None = None,
+    ) -> Clip | None:
         """The take that the film used last for this shot; with `keyframes`, only if it was
-        filmed between the pictures of these digests."""
+        filmed between the pictures of these digests, with `between`, through these too."""
         record = self.ledger.get(self._in_use().get(shot_id, {}).get("take", ""))
         if record is None or record.kind != TAKE:
             return None
         if keyframes is not None and list(keyframes) != record.fields["keyframes"]:
             return None
-        return self._read_take(record)
+        if between is not None and list(map(list, between)) != record.fields.get("between", []):
+            return None
+        return self._read_take(replace(record, shot_id=shot_id))
+
+    def drawing(self, name: str) -> FramePair | None:
+        """The drawing of this name, or None: there is none, or its files are damaged."""
+        record = self.ledger.get(name)
+        return self._read_pair(record, "") if record and record.kind == DRAWING else None
+
+    def take(self, name: str) -> Clip | None:
+        """The take of this name, or None: there is none, or its file is damaged."""
+        record = self.ledger.get(name)
+        return self._read_take(record) if record and record.kind == TAKE else None
+
+    def find_picture(self, digest: str) -> Picture | None:
+        """The keyframe of this digest whose file is as it was written, or None."""
+        for record in self.ledger.newest(KEYFRAME, digest):
+            stamp = record.files["picture"]
+            try:
+                if self.ledger.digest(self.folder / stamp["file"]) == stamp["sha256"]:
+                    return _kept_picture(self.folder / stamp["file"], stamp)
+            except StorageError as error:
+                _log.warning("%s is not used: %s", record.name, error)
+        return None
+
+    def keep_picture(self, shot_id: str, picture: Picture) -> Picture:
+        """Store a keyframe that the artist gave, unless it is there; read from the folder.
+
+        Raises StorageError; then nothing of it is left in the folder.
+        """
+        found = self.find_picture(picture.digest)
+        if found is not None:
+            return found
+        with self.ledger.new(f"{shot_id}_between") as entry:
+            stamp = self._write_picture(entry.path(".png"), picture)
+            files = {"picture": stamp}
+            self._write(entry.name, KEYFRAME, shot_id, picture.digest, files, {})
+        return _kept_picture(self.folder / stamp["file"], stamp)
 
     def find_pair(self, key: str, memory: str) -> FramePair | None:
         """The newest drawing of this key whose files are sound, or None.
@@ -142,11 +201,9 @@ class Project:
             for half in HALVES:
                 picture = getattr(pair, half)
                 if picture is not None:
-                    path = entry.path(f"_{half}.png")
-                    media.write_picture(path, picture.image)
-                    shape = {"pixels": picture.digest, "size": [picture.width, picture.height]}
-                    files[half] = {**self.ledger.stamp(path), **shape}
+                    files[half] = self._write_picture(entry.path(f"_{half}.png"), picture)
             fields = {"model": made.model, "memory": made.memory, "given": sorted(pair.given)}
+            fields["settings"] = dict(made.settings)
             record = self._write(entry.name, DRAWING, pair.shot_id, made.key, files, fields)
         return self._read_pair(record, made.memory)
 
@@ -156,7 +213,8 @@ class Project:
         return next((take for take in takes if take is not None), None)
 
     def keep_take(self, clip: Clip, made: Made) -> Clip:
-        """Store a clip as the model made it, losslessly, frame by frame as it is made.
+        """Store a clip as the model made it, losslessly, frame by frame as it is made, and its
+        sound with 24 bits.
 
         Gives the clip back as read from the folder. Raises StorageError, or what making the
         frames raises; then nothing of the take is left in the folder.
@@ -183,31 +241,45 @@ class Project:
                 "num_frames": len(sizes),
                 "size": sizes[0],
                 "rate": str(clip.rate),
+                "settings": dict(made.settings),
             }
+            if made.between is not None:
+                fields["between"] = [[index, digest] for index, digest in made.between]
             files = {"film": self.ledger.stamp(path)}
+            if clip.sound is not None:
+                media.write_wave(entry.path(".wav"), clip.sound)
+                files["sound"] = self.ledger.stamp(entry.paths[-1])
             record = self._write(entry.name, TAKE, clip.shot_id, made.key, files, fields)
         return self._read_take(record)
 
     def evict(self) -> tuple[str, ...]:
         """Remove the oldest takes that no board uses until the folder is within its limit.
 
-        Gives the names of the takes removed. Partial files of crashed writers go too.
+        Gives the names of the takes removed. Partial files of crashed writers go too, and latents
+        of takes that nobody has filmed on.
         """
         self.ledger.remove_stale_parts()
+        remove_stale(self.folder)
         used = {entry.get("take") for entry in self._in_use().values()}
         takes = self.ledger.records(TAKE)
-        total = sum(record.files["film"]["bytes"] for record in takes)
+        total = sum(map(_num_bytes, takes))
         removed = []
         for record in takes:
             if total <= self.limit_bytes:
                 break
             if record.name not in used:
-                total -= record.files["film"]["bytes"]
+                total -= _num_bytes(record)
                 self.ledger.remove(record.name)
                 removed.append(record.name)
         if removed:
             _log.info("%s: removed unused takes %s", self.folder, ", ".join(removed))
         return tuple(removed)
+
+    def _write_picture(self, path: Path, picture: Picture) -> dict[str, Any]:
+        """Write the PNG; what a record says of it."""
+        media.write_picture(path, picture.image)
+        shape = {"pixels": picture.digest, "size": [picture.width, picture.height]}
+        return {**self.ledger.stamp(path), **shape}
 
     def _write(self, name, kind, shot_id, key, files, fields) -> Record:
         record = Record(name, kind, shot_id, key, time.time_ns(), files, fields)
@@ -246,7 +318,25 @@ class Project:
             _log.warning("take %s is not used: %s", record.name, error)
             return None
         frames = media.VideoFrames(path, fields["num_frames"], *fields["size"])
-        return Clip(record.shot_id, frames, Fraction(fields["rate"]), name=record.name)
+        sound = self._read_sound(record)
+        return Clip(record.shot_id, frames, Fraction(fields["rate"]), sound, record.name)
+
+    def _read_sound(self, record: Record) -> Sound | None:
+        """The take's sound; None, with a warning, for one that is damaged: filming the shot anew
+        would lose more than its sound."""
+        stamp = record.files.get("sound")
+        if stamp is None:
+            return None
+        path = self.folder / stamp["file"]
+        try:
+            if self.ledger.digest(path) != stamp["sha256"]:
+                raise StorageError(f"{path} has changed since it was written")
+            sound = self._sounds.get(stamp["sha256"]) or media.read_sound(path)[0]
+        except (StorageError, ValueError) as error:
+            _log.warning("take %s plays without its sound: %s", record.name, error)
+            return None
+        self._sounds[stamp["sha256"]] = sound
+        return sound
 
     def _board(self) -> Mapping[str, Any] | None:
         path = self.folder / BOARD_FILE
@@ -265,6 +355,10 @@ class Project:
         if not isinstance(entries, dict):
             return {}
         return {shot_id: entry for shot_id, entry in entries.items() if isinstance(entry, dict)}
+
+
+def _num_bytes(record: Record) -> int:
+    return sum(stamp["bytes"] for stamp in record.files.values())
 
 
 def _kept_picture(path: Path, stamp: Mapping[str, Any]) -> Picture:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 import torch
 
 from .backends.protocol import (
+    FilmJob,
     Grid,
+    Nowhere,
     OnStep,
     Sampling,
     ShotModel,
@@ -20,11 +22,14 @@ from .backends.protocol import (
     drawing_seed,
     filming_seed,
 )
+from .halfway import HalfwayFile
+from .pipeline import film_jobs, jobs_of
 from .project import Made, Project
 from .story.brief import ShotBrief
 from .story.frames import FramePair, Keyframe, Picture
+from .story.members import Member
 from .story.memory import MemoryPack
-from .story.shot_list import Shot
+from .story.shot_list import Scene, Shot
 from .story.storyboard import Storyboard
 from .story.timeline import Clip
 
@@ -36,6 +41,15 @@ class Redraw(Enum):
     CHANGED = "what I changed"
     REMEMBERING = "and what remembers it"
     EVERYTHING = "everything"
+
+
+class Reason(Enum):
+    """Why a shot is drawn."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    REMEMBERS = "remembering frames that changed"
+    ASKED = "asked for"
 
 
 class Refilm(Enum):
@@ -90,6 +104,7 @@ class KeptDrawings(_Wrapped):
             self.model.identity,
             brief.shot.drawing,
             memory=brief.memory.digest(brief.shot),
+            settings=_said(brief, self.model.reads, sampling, drawing_seed(brief.shot, sampling)),
         )
         return self.project.keep_pair(pair, made)
 
@@ -102,6 +117,8 @@ class KeptDrawings(_Wrapped):
         if brief.shot.keep and in_use is not None:
             return in_use
         found = self.project.find_pair(drawing_key(self.model, brief, sampling), memory)
+        # The same words, pictures and noise are the same result, whichever shot it was made for.
+        found = replace(found, shot_id=brief.shot.id) if found else None
         return found if found or self._asks_for(brief.shot) else in_use
 
     def must_draw(self, brief: ShotBrief, found: FramePair | None) -> bool:
@@ -117,21 +134,33 @@ class KeptDrawings(_Wrapped):
         return remembers or self.redraw is Redraw.EVERYTHING
 
     def to_draw(self, board: Storyboard, memory: MemoryPack, sampling: Sampling) -> tuple[str, ...]:
-        """The ids of the shots that `pipeline.draw` would draw, found without drawing.
+        """The ids of the shots that `pipeline.draw` would draw, found without drawing."""
+        return tuple(self.reasons(board, memory, sampling))
+
+    def reasons(
+        self, board: Storyboard, memory: MemoryPack, sampling: Sampling
+    ) -> dict[str, Reason]:
+        """Why each shot that `pipeline.draw` would draw is drawn, by id, found without drawing.
 
         A shot to be drawn stands for itself as a picture nobody has yet, so that what continues
         from it, or remembers it, is counted too.
         """
-        waiting = []
+        waiting = {}
         for shot in board.shot_list.shots:
             brief = board.brief(shot, memory)
             pair = self.find(brief, sampling)
             if self.must_draw(brief, pair):
-                waiting.append(shot.id)
+                waiting[shot.id] = self._reason(brief, pair)
                 pair = FramePair(shot.id, *(_undrawn(shot.id, half) for half in ("start", "end")))
             if pair is not None:
                 board, memory = board.with_pair(pair), memory.remember(pair, shot.cast)
-        return tuple(waiting)
+        return waiting
+
+    def _reason(self, brief: ShotBrief, found: FramePair | None) -> Reason:
+        if found is not None:
+            return Reason.ASKED if self.redraw is Redraw.EVERYTHING else Reason.REMEMBERS
+        earlier = self.project.pair_in_use(brief.shot.id, brief.memory.digest(brief.shot))
+        return Reason.CHANGED if earlier else Reason.NEW
 
     def _asks_for(self, shot: Shot) -> bool:
         return self.shots is None or shot.id in self.shots
@@ -161,15 +190,69 @@ class KeptTakes(_Wrapped):
         on_step: OnStep,
     ) -> Clip | None:
         """The kept take, or a new one, kept at once; None when there is none and none is asked."""
-        found = self.find(brief, keyframes, sampling)
-        if not self.must_film(brief, found) or len(self.filmed) == self.at_most:
-            return found
-        clip = self.model.film(brief, keyframes, sampling, on_step)
-        key = filming_key(self.model, brief, keyframes, sampling)
-        pictures = tuple(keyframe.picture.digest for keyframe in keyframes)
-        made = Made(key, self.model.identity, brief.shot.take, keyframes=pictures)
+        job = FilmJob(brief, keyframes, Nowhere())
+        return next(self.film_many((job,), sampling, on_step))
+
+    def film_many(
+        self, jobs: Sequence[FilmJob], sampling: Sampling, on_step: OnStep
+    ) -> Iterator[Clip | None]:
+        """What `film` gives for each job, in order. What must be filmed is found first and goes to
+        the model together; between its phases latents rest in the film's folder."""
+        found = [self.find(job.brief, job.keyframes, sampling) for job in jobs]
+        made = self._to_make(jobs, found, sampling)
+        keys = {it.key for it in made.values()}
+        rests = {place: self._rest(jobs[place], made[place]) for place in made}
+        resting = [replace(jobs[place], halfway=rests[place]) for place in made]
+        clips = film_jobs(resting, self.model, sampling, on_step)
+        for place, (job, clip) in enumerate(zip(jobs, found, strict=True)):
+            if place in made:
+                clip = self._keep(next(clips), made[place])
+                rests[place].remove()
+            elif clip is None and self._made(job, sampling).key in keys:
+                # A copy of a shot that has been filmed just now.
+                clip = self.find(job.brief, job.keyframes, sampling)
+            yield clip
+
+    def _to_make(
+        self, jobs: Sequence[FilmJob], found: Sequence[Clip | None], sampling: Sampling
+    ) -> dict[int, Made]:
+        """How each shot to be filmed will be kept, by its place; of equal ones the first."""
+        made: dict[str, tuple[int, Made]] = {}
+        for place, (job, clip) in enumerate(zip(jobs, found, strict=True)):
+            if self.must_film(job.brief, clip):
+                it = self._made(job, sampling)
+                made.setdefault(it.key, (place, it))
+        room = None if self.at_most is None else max(0, self.at_most - len(self.filmed))
+        return dict(list(made.values())[:room])
+
+    def _made(self, job: FilmJob, sampling: Sampling) -> Made:
+        key = filming_key(self.model, job.brief, job.keyframes, sampling)
+        ends, between = self._pictures(job.brief.shot, job.keyframes)
+        seed = filming_seed(job.brief.shot, sampling)
+        said = _said(job.brief, self.model.reads, sampling, seed)
+        return Made(key, self.model.identity, job.brief.shot.take, "", ends, said, between)
+
+    def _pictures(
+        self, shot: Shot, keyframes: tuple[Keyframe, ...]
+    ) -> tuple[tuple[str, ...], tuple[tuple[int, str], ...] | None]:
+        """The digests of the ends, and those between by frame, None for a model without them."""
+        if "between" not in self.model.reads:
+            return tuple(k.picture.digest for k in keyframes), None
+        inside = [k for k in keyframes if 0 < k.index < shot.num_frames - 1]
+        ends = tuple(k.picture.digest for k in keyframes if k not in inside)
+        return ends, tuple((k.index, k.picture.digest) for k in inside)
+
+    def _rest(self, job: FilmJob, made: Made) -> HalfwayFile:
+        shot, key = job.brief.shot, made.key
+        if "memory" in self.model.reads:
+            # A take is found whatever is remembered now, but is not filmed half from each.
+            key = _key({"take": key, "memory": job.brief.memory.digest(shot)})
+        stem = f"{shot.id}_t{shot.take:02d}"
+        return HalfwayFile.of(self.project.folder, stem, key)
+
+    def _keep(self, clip: Clip, made: Made) -> Clip:
         kept = self.project.keep_take(clip, made)
-        self.filmed.append(brief.shot.id)
+        self.filmed.append(clip.shot_id)
         self.project.evict()
         return kept
 
@@ -177,12 +260,13 @@ class KeptTakes(_Wrapped):
         self, brief: ShotBrief, keyframes: tuple[Keyframe, ...], sampling: Sampling
     ) -> Clip | None:
         """What there is for this shot without filming: kept, or approved earlier."""
-        shot, pictures = brief.shot, tuple(keyframe.picture.digest for keyframe in keyframes)
+        shot = brief.shot
         if shot.keep:
-            approved = self.project.take_in_use(shot.id, pictures)
+            approved = self.project.take_in_use(shot.id, *self._pictures(shot, keyframes))
             if approved is not None:
                 return approved
         found = self.project.find_take(filming_key(self.model, brief, keyframes, sampling))
+        found = replace(found, shot_id=shot.id) if found else None
         if found is None and self.refilm is Refilm.MISSING:
             return self.project.take_in_use(shot.id)
         return found
@@ -197,12 +281,21 @@ class KeptTakes(_Wrapped):
 
     def to_film(self, board: Storyboard, memory: MemoryPack, sampling: Sampling) -> tuple[str, ...]:
         """The ids of the shots that `pipeline.film` would film, found without filming."""
-        waiting = []
-        for shot in board.shot_list.shots:
-            brief, keyframes = board.brief(shot, memory), board.keyframes(shot)
-            if keyframes and self.must_film(brief, self.find(brief, keyframes, sampling)):
-                waiting.append(shot.id)
-        return tuple(waiting[: self.at_most])
+        return tuple(job.brief.shot.id for job, _ in self._waiting(board, memory, sampling))
+
+    def half_filmed(
+        self, board: Storyboard, memory: MemoryPack, sampling: Sampling
+    ) -> tuple[str, ...]:
+        """Those of `to_film` that rest between two phases, since their filming was stopped."""
+        waiting = self._waiting(board, memory, sampling)
+        return tuple(j.brief.shot.id for j, made in waiting if self._rest(j, made).path.exists())
+
+    def _waiting(
+        self, board: Storyboard, memory: MemoryPack, sampling: Sampling
+    ) -> list[tuple[FilmJob, Made]]:
+        jobs = jobs_of(board, memory, self.model)
+        found = [self.find(job.brief, job.keyframes, sampling) for job in jobs]
+        return [(jobs[place], it) for place, it in self._to_make(jobs, found, sampling).items()]
 
 
 def drawing_key(model: StoryboardModel, brief: ShotBrief, sampling: Sampling) -> str:
@@ -228,14 +321,20 @@ def filming_key(
 ) -> str:
     """What finds a take again: the model with its own length and size, the keyframes' pixels,
     what it reads of the brief, its settings and seed; never the film's rate or size."""
-    last = max(1, brief.shot.num_frames - 1)
+    num_frames = model.grid.num_frames(brief.shot, brief.frame_format)
+    # Where they are filmed: at another rate of the film they stay there.
+    places = (model.grid.place(k.index, brief.shot, brief.frame_format) for k in keyframes)
+    pictures = (k.picture.digest for k in keyframes)
     return _key(
         {
             "kind": "take",
             "model": model.identity,
             "size": model.grid.size(brief.frame_format),
-            "frames": model.grid.num_frames(brief.shot, brief.frame_format),
-            "keyframes": [(k.index / last, k.picture.digest) for k in keyframes],
+            "frames": num_frames,
+            "keyframes": [
+                (place / max(1, num_frames - 1), picture)
+                for place, picture in zip(places, pictures, strict=True)
+            ],
             "reads": _read_fields(brief, model.reads),
             **_settings(sampling, filming_seed(brief.shot, sampling), model.reads),
         }
@@ -255,9 +354,36 @@ def _read_fields(brief: ShotBrief, reads: Iterable[str]) -> dict[str, Any]:
         if name == "memory":
             fields[name] = brief.memory.reference_digest()
             continue
+        if name == "between":
+            # They are among the keyframes.
+            continue
+        if name == "members" and not brief.members:
+            # Shots that name nobody of the cast keep the keys they had before there was one.
+            continue
         values = [getattr(owner, name) for owner in (brief, brief.shot) if hasattr(owner, name)]
         fields[name] = [str(value) for value in values]
     return fields
+
+
+def _said(brief: ShotBrief, reads: Iterable[str], sampling: Sampling, seed: int) -> dict[str, str]:
+    """What a result is made from, in words, to be compared with another one."""
+    owners = (brief, brief.shot)
+    words = {
+        name: "; ".join(filter(None, (_word(getattr(it, name, "")) for it in owners)))
+        for name in sorted(set(reads) - {"memory", "film_seed", "between"})
+    }
+    settings = {name: str(value) for name, value in vars(sampling).items() if value is not None}
+    return {**words, **settings, "seed": str(seed)}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, Scene):
+        return ", ".join(filter(None, (value.place, value.time_of_day)))
+    if isinstance(value, Member):
+        return value.words or value.name
+    if isinstance(value, tuple):
+        return ", ".join(map(_word, value))
+    return str(value.value if isinstance(value, Enum) else value)
 
 
 def _key(parts: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 RECORDED = Path(__file__).resolve().parent / "data" / "object_info.json"
+WEB = Path(__file__).resolve().parents[1] / "nodes" / "web"
 
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--use-gl=swiftshader")
 
@@ -270,7 +271,8 @@ def _application(web: Any) -> Any:
         "system_stats": {"system": {"argv": [], "comfyui_version": "0"}, "devices": []},
         "queue": {"queue_running": [], "queue_pending": []},
         "prompt": {"exec_info": {"queue_remaining": 0}},
-        **{name: [] for name in ("extensions", "embeddings", "models", "userdata")},
+        "extensions": [f"/extensions/stage-film/{path.name}" for path in WEB.glob("*.js")],
+        **{name: [] for name in ("embeddings", "models", "userdata")},
     }
 
     async def api(request):
@@ -293,5 +295,6 @@ def _application(web: Any) -> Any:
     application.router.add_get("/ws", events)
     application.router.add_get("/", index)
     application.router.add_route("*", "/api/{path:.*}", api)
+    application.router.add_static("/extensions/stage-film", WEB)
     application.router.add_static("/", static)
     return application

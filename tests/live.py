@@ -19,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +87,11 @@ def weights_of(workflow: Mapping[str, Any]) -> list[dict[str, str]]:
     inside = workflow.get("definitions", {}).get("subgraphs", ())
     nodes = [node for graph in (workflow, *inside) for node in graph["nodes"]]
     return [file for node in nodes for file in node["properties"].get("models", ())]
+
+
+def without_weights(paths: Iterable[Path]) -> list[Path]:
+    """Those of these editor-format graphs that run as they are."""
+    return [path for path in paths if not weights_of(json.loads(path.read_text("utf-8")))]
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,58 +18,81 @@ HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths",
 HOST |= {"nodes", "execution", "latent_preview", "comfyui_version"}
 HEAVY = {"diffusers", "transformers"}
 UNSAFE = {"pickle", "marshal", "shelve", "subprocess", "socket", "urllib", "http"}
+# The one module that opens a connection, what it may import for that, and who may import it.
+CLIENT, CLIENT_ONLY = "chat.py", {"http", "urllib"}
 PURE = {"torch", "einops"}
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 # Folders and modules of the engine from below to above. Each may import those in its row and,
 # like all, story and errors; training and the command line stand above everything.
 ARROWS = {
     "errors": set(),
+    "packages": set(),
     "story": set(),
     "diffusion": set(),
-    "kernels": set(),
+    "kernels": {"atomic"},
     "offload": set(),
     "atomic": set(),
     "peak_memory": set(),
     "media": {"atomic"},
     "encoding": {"diffusion"},
     "models": {"kernels"},
-    "backends": {"encoding", "diffusion", "models", "offload", "media"},
+    "backends": {"encoding", "diffusion", "models", "offload", "media", "packages"},
     "stories": set(),
     "planning": set(),
     "editing": {"atomic", "media"},
     "ledger": {"atomic", "media"},
-    "project": {"atomic", "media", "ledger"},
+    "halfway": {"atomic"},
+    "project": {"atomic", "media", "ledger", "halfway"},
     "pipeline": {"planning", "editing", "backends.protocol"},
-    "takes": {"project", "ledger", "pipeline", "backends.protocol"},
+    "takes": {"project", "ledger", "halfway", "pipeline", "backends.protocol"},
+    "desk": {"planning", "project", "ledger"},
+    "comparison": {"desk", "project", "ledger", "editing", "media"},
+    "archive_record": set(),
+    "archive_files": {"archive_record", "media"},
+    "archive": {"archive_record", "archive_files", "desk", "project", "ledger", "media", "atomic"},
+    "cutting": {"pipeline", "editing", "backends.protocol"},
     "convert": {"atomic", "encoding", "models"},
+    "casting": {"atomic", "media"},
+    "chat": set(),
+    "directing": {"planning", "casting", "chat", "backends.language", "project", "atomic"},
     "bench": {
         *("backends", "encoding", "models", "kernels", "offload", "diffusion"),
         *("pipeline", "planning", "project", "takes", "peak_memory"),
     },
-    "options": {"backends.load", "bench", "stories", "takes"},
+    "options": {"backends.load", "bench", "editing.handover", "offload", "stories", "takes"},
 }
 ABOVE_ALL = {"__init__", "__main__", "training"}
 
 
+@cache
+def parsed(path):
+    return ast.parse(path.read_text("utf-8"))
+
+
+@cache
+def nodes_of(path):
+    """Every node of a file's tree with whether it is inside a function."""
+    found, waiting = [], [(parsed(path), False)]
+    while waiting:
+        node, inside = waiting.pop()
+        found.append((node, inside))
+        inside = inside or isinstance(node, FUNCTIONS)
+        waiting += [(child, inside) for child in ast.iter_child_nodes(node)]
+    return found
+
+
+@cache
 def imports(path):
     """(dots, dotted name, whether inside a function) of every import in a file."""
-    tree = ast.parse(path.read_text("utf-8"))
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    inner = {
-        id(node)
-        for body in ast.walk(tree)
-        if isinstance(body, functions)
-        for node in ast.walk(body)
-    }
-    for node in ast.walk(tree):
+    found = []
+    for node, inside in nodes_of(path):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield 0, alias.name, id(node) in inner
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.level, node.module, id(node) in inner
+            found += [(0, alias.name, inside) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                yield node.level, alias.name, id(node) in inner
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found += [(node.level, name, inside) for name in names]
+    return found
 
 
 def absolute(path):
@@ -87,8 +111,8 @@ def within(path):
 
 def called(path):
     """Names of the functions that a file calls by a plain name."""
-    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
-    return {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    calls = [node for node, _ in nodes_of(path) if isinstance(node, ast.Call)]
+    return {call.func.id for call in calls if isinstance(call.func, ast.Name)}
 
 
 def part(path):
@@ -100,19 +124,27 @@ def short(path):
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", ENGINE, ids=short)
-def test_the_engine_does_not_know_its_host_or_its_own_name(path):
-    assert not absolute(path) & (HOST | {"stage_core"})
+def offenders(paths, what):
+    """What is wrong in each file, by its name, where `what` finds anything."""
+    found = {short(path): what(path) for path in paths}
+    return {name: wrong for name, wrong in found.items() if wrong}
 
 
-@pytest.mark.parametrize("path", ENGINE, ids=short)
-def test_imports_follow_the_arrows(path):
-    here = part(path)
-    if here in ABOVE_ALL:
-        return
-    allowed = {here, "errors", "story"} | ARROWS[here]
-    for name in within(path):
-        assert any(name == way or name.startswith(f"{way}.") for way in allowed), name
+def test_the_engine_does_not_know_its_host_or_its_own_name():
+    assert not offenders(ENGINE, lambda path: absolute(path) & (HOST | {"stage_core"}))
+
+
+def test_imports_follow_the_arrows():
+    def strays(path):
+        here = part(path)
+        allowed = {here, "errors", "story"} | ARROWS[here]
+        return [
+            name
+            for name in within(path)
+            if not any(name == way or name.startswith(f"{way}.") for way in allowed)
+        ]
+
+    assert not offenders([path for path in ENGINE if part(path) not in ABOVE_ALL], strays)
 
 
 def test_backends_do_not_import_each_other():
@@ -139,11 +171,12 @@ def test_story_and_mathematics_import_torch_and_einops_only(folder):
         assert absolute(path) <= set(sys.stdlib_module_names) | PURE, path
 
 
-@pytest.mark.parametrize("path", ENGINE, ids=short)
-def test_heavy_libraries_are_imported_in_functions_of_backends(path):
-    for dots, name, in_function in imports(path):
-        if dots == 0 and name.split(".")[0] in HEAVY:
-            assert part(path) == "backends" and in_function
+def test_heavy_libraries_are_imported_in_functions_of_backends():
+    def misplaced(path):
+        heavy = [it for it in imports(path) if it[0] == 0 and it[1].split(".")[0] in HEAVY]
+        return [name for _, name, inside in heavy if not inside or part(path) != "backends"]
+
+    assert not offenders(ENGINE, misplaced)
 
 
 def test_the_pack_imports_nothing_at_its_top():
@@ -153,34 +186,47 @@ def test_the_pack_imports_nothing_at_its_top():
     assert all(name == "__future__" for _, name in names)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=short)
-def test_nothing_runs_foreign_code_or_opens_a_connection(path):
-    assert not absolute(path) & UNSAFE
-    assert not called(path) & {"eval", "exec", "compile", "__import__"}
+def test_nothing_runs_foreign_code_or_opens_a_connection():
+    def unsafe(path):
+        allowed = CLIENT_ONLY if path == ROOT / "stage_core" / CLIENT else set()
+        runs = called(path) & {"eval", "exec", "compile", "__import__"}
+        return absolute(path) & (UNSAFE - allowed) | runs
+
+    assert not offenders(SOURCES, unsafe)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=short)
-def test_only_the_command_line_prints(path):
-    assert "print" not in called(path) or path.name == "__main__.py"
+def test_only_the_command_line_can_reach_a_server():
+    client = ROOT / "stage_core" / CLIENT
+    assert all(inside for dots, name, inside in imports(client) if name.split(".")[0] in UNSAFE)
+    importers = {path.stem for path in ENGINE if "chat" in within(path)}
+    assert importers == {"directing"}
+    assert {path.stem for path in ENGINE if "directing" in within(path)} == {"__main__"}
+    assert not any(name.endswith(("chat", "directing")) for p in NODES for _, name, _ in imports(p))
 
 
-@pytest.mark.parametrize("path", SOURCES + TESTS, ids=short)
-def test_sources_are_ascii(path):
-    path.read_bytes().decode("ascii")
+def test_only_the_command_line_prints():
+    quiet = [path for path in SOURCES if path.name != "__main__.py"]
+    assert not offenders(quiet, lambda path: called(path) & {"print"})
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=short)
-def test_modules_have_at_most_400_lines_and_functions_40(path):
-    text = path.read_text("utf-8")
-    assert text.count("\n") <= 400
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            assert node.end_lineno - node.lineno < 40, f"{node.name}, line {node.lineno}"
+def test_sources_are_ascii():
+    assert not offenders(SOURCES + TESTS, lambda path: not path.read_bytes().isascii())
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=short)
-def test_every_module_says_what_it_is(path):
-    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+def test_modules_have_at_most_400_lines_and_functions_40():
+    def too_long(path):
+        num_lines = path.read_bytes().count(b"\n")
+        functions = [node for node, _ in nodes_of(path) if isinstance(node, FUNCTIONS)]
+        long = [
+            f"{it.name}, line {it.lineno}" for it in functions if it.end_lineno - it.lineno >= 40
+        ]
+        return [*long, f"{num_lines} lines"] if num_lines > 400 else long
+
+    assert not offenders(SOURCES, too_long)
+
+
+def test_every_module_says_what_it_is():
+    assert not offenders(SOURCES, lambda path: not ast.get_docstring(parsed(path)))
 
 
 def python(code):
@@ -229,5 +275,5 @@ for path in pathlib.Path("stage_core/story").glob("*.py"):
     importlib.import_module(f"stage_core.story.{path.stem}".removesuffix(".__init__"))
 print(time.perf_counter() - start)
 """
-    # The best of three, since other programs may be running.
-    assert min(float(python(code)) for _ in range(3)) < 0.3
+    # Again when it was slow, since other programs may be running.
+    assert any(float(python(code)) < 0.3 for _ in range(3))

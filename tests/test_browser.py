@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import io
 import json
 import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from .browser import FrontEnd, chromium, front_end, launched, recorded_server
-from .live import PACK_NAME, WORKFLOWS, Comfy, comfy, looked_at, trees, weights_of
+from .live import (
+    BLUEPRINTS,
+    PACK,
+    PACK_NAME,
+    WORKFLOWS,
+    Comfy,
+    comfy,
+    looked_at,
+    trees,
+    without_weights,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -20,8 +35,9 @@ NO_TREE = f"no ComfyUI with a Python of its own in {', '.join(map(str, looked_at
 RENDERERS = {"classic": False, "Nodes 2.0": True}
 NEEDED = ("playwright", "aiohttp", "comfyui_frontend_package")
 each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-runnable = [path for path in WORKFLOWS if not weights_of(json.loads(path.read_text("utf-8")))]
-each_runnable = pytest.mark.parametrize("path", runnable, ids=lambda path: path.stem)
+each_runnable = pytest.mark.parametrize(
+    "path", without_weights(WORKFLOWS), ids=lambda path: path.stem
+)
 each_renderer = pytest.mark.parametrize("renderer", RENDERERS)
 
 
@@ -62,13 +78,17 @@ def opened(page: FrontEnd, path: Path, renderer: str) -> dict[str, Any]:
     return workflow
 
 
+def values_of(workflow: dict[str, Any]) -> dict[Any, Any]:
+    """The values of the widgets of every node, by its id."""
+    return {node["id"]: node.get("widgets_values") for node in workflow["nodes"]}
+
+
 @each_renderer
 @each_workflow
 def test_a_workflow_opens_as_it_was_saved(recorded, path, renderer):
     saved = opened(recorded, path, renderer)
-    values = {node["id"]: node.get("widgets_values") for node in saved["nodes"]}
     kept = recorded.graph()
-    assert {node["id"]: node.get("widgets_values") for node in kept["nodes"]} == values
+    assert values_of(kept) == values_of(saved)
     assert sorted(kept["links"]) == sorted(saved["links"])
 
 
@@ -77,6 +97,120 @@ def test_a_workflow_opens_as_it_was_saved(recorded, path, renderer):
 def test_no_node_lies_on_another(recorded, path, renderer):
     opened(recorded, path, renderer)
     assert_apart(recorded.boxes())
+
+
+# A sheet of two shots, as a node tells of it.
+SHEET = {
+    "images": [{"filename": "sheet.png", "subfolder": "", "type": "temp"}],
+    "stage_panels": [
+        {
+            "filename": "sheet.png",
+            "size": [800, 400],
+            "panels": [
+                {"id": "3", "status": "filmed", "box": [0, 0, 400, 400]},
+                {"id": "2A", "status": "drawn", "box": [400, 0, 800, 400]},
+            ],
+        }
+    ],
+}
+COLOURS = {"3": (255, 0, 0), "2A": (0, 0, 255)}
+
+
+def show_sheet(page: FrontEnd) -> None:
+    """Have the front end show a sheet on STEP2 Storyboard whose shots are fields of colour."""
+    picture = Image.new("RGB", (800, 400))
+    for panel in SHEET["stage_panels"][0]["panels"]:
+        picture.paste(COLOURS[panel["id"]], tuple(panel["box"]))
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    answer = {"body": data.getvalue(), "content_type": "image/png"}
+    page.page.route("**/view?*", lambda route: route.fulfill(**answer))
+    (node_id,) = page.nodes("STAGE_STEP2Storyboard")
+    page.page.evaluate(
+        """([id, output]) => app.api.dispatchEvent(new CustomEvent('executed',
+             {detail: {node: id, display_node: id, prompt_id: 'x', output}}))""",
+        [node_id, SHEET],
+    )
+    page.page.wait_for_timeout(1500)
+
+
+def click_on(page: FrontEnd, colour: tuple[int, int, int]) -> None:
+    """Click into the middle of the largest field of a colour on the screen."""
+    with Image.open(io.BytesIO(page.page.screenshot())) as screen:
+        seen = numpy.asarray(screen.convert("RGB"))
+    rows, columns = numpy.nonzero((seen == colour).all(-1))
+    assert len(rows) > 100, "the sheet is not to be seen"
+    page.page.mouse.click(int(numpy.median(columns)), int(numpy.median(rows)))
+    page.page.wait_for_timeout(300)
+
+
+def select(page: FrontEnd, node_type: str) -> None:
+    page.page.evaluate(
+        "type => app.canvas.selectNode(app.graph._nodes.find(node => node.type == type))", node_type
+    )
+    page.page.wait_for_timeout(200)
+
+
+@each_renderer
+def test_a_click_on_the_sheet_puts_the_shot_into_the_selected_node(recorded, renderer):
+    errors = []
+    recorded.page.on("pageerror", lambda error: errors.append(str(error)))
+    opened(recorded, PACK / "workflows" / "swap_keyframe.json", renderer)
+    show_sheet(recorded)
+    recorded.settle()
+    before = recorded.widget("STAGE_PickShot", "shot")
+    select(recorded, "STAGE_ReplaceKeyframes")
+    for shot, colour in COLOURS.items():
+        click_on(recorded, colour)
+        assert recorded.widget("STAGE_ReplaceKeyframes", "shot") == shot
+    assert recorded.widget("STAGE_PickShot", "shot") == before
+    badges = """() => app.graph._nodes.find(node => node.type == 'STAGE_ReplaceKeyframes').badges
+      .map(badge => (typeof badge == 'function' ? badge() : badge).text)"""
+    assert "drawn" in recorded.page.evaluate(badges)
+    assert errors == []
+
+
+@each_renderer
+def test_a_click_with_nothing_to_take_it_changes_nothing(recorded, renderer):
+    opened(recorded, PACK / "workflows" / "swap_keyframe.json", renderer)
+    show_sheet(recorded)
+    recorded.settle()
+    kept = values_of(recorded.graph())
+    click_on(recorded, COLOURS["2A"])
+    assert values_of(recorded.graph()) == kept
+
+
+# As a browser gives the front end a file that is dropped on the canvas.
+_DROP = """async ([data, name]) => {
+  const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0))
+  await app.handleFile(new File([bytes], name, {type: 'image/png'}))
+}"""
+
+
+@each_renderer
+def test_a_sheet_dropped_on_the_canvas_opens_its_graph(recorded, renderer):
+    path = PACK / "workflows" / "swap_keyframe.json"
+    dropped = json.loads(path.read_text(encoding="utf-8"))
+    opened(recorded, PACK / "workflows" / "quickstart.json", renderer)
+    info = PngInfo()
+    # As the host writes it: the sheet's board in a chunk beside the graph's.
+    info.add_text("workflow", json.dumps(dropped))
+    info.add_text("stage_storyboard", json.dumps({"schema": "stage.Archive.1"}))
+    data = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(data, "PNG", pnginfo=info)
+    sheet = base64.b64encode(data.getvalue()).decode()
+    recorded.page.evaluate(_DROP, [sheet, "sheet.png"])
+    recorded.settle()
+    assert values_of(recorded.graph()) == values_of(dropped)
+
+
+def test_the_picture_of_a_help_page_is_shown(recorded):
+    opened(recorded, PACK / "workflows" / "quickstart.json", "Nodes 2.0")
+    select(recorded, "STAGE_Script")
+    recorded.page.get_by_test_id("info-button").click()
+    picture = recorded.page.locator("img[src$='docs/STAGE_Script.jpg']")
+    picture.wait_for()
+    assert picture.evaluate("async image => { await image.decode(); return image.naturalWidth }")
 
 
 @pytest.mark.comfy
@@ -93,12 +227,26 @@ def test_run_films_once_and_shows_it_on_the_nodes(live, path, renderer):
     counts = re.search(r"filmed (\d+) of (\d+)", run["texts"][made[-1]][-1])
     assert counts[1] == counts[2] != "0"
     for node_id in made + page.nodes("STAGE_ShotStitcher") + page.nodes("SaveVideo"):
-        (address,) = page.media(node_id)
-        assert "filename=" in address, "the result itself, not a preview of it"
+        assert_shows_its_result(page, node_id)
     assert_apart(page.boxes())
     # The classic renderer gives nodes that show a video a new input, so those run again.
     again = page.run()
     assert again["errors"] == [] and not set(made) & set(again["executed"])
+
+
+@pytest.mark.comfy
+@pytest.mark.parametrize("path", without_weights(BLUEPRINTS), ids=lambda path: path.stem)
+def test_a_blueprint_films(live, path):
+    server, page = live
+    blueprint = opened(page, path, "classic")
+    (node,) = blueprint["nodes"]
+    text = shortened(page.widget(node["type"], "text"))
+    page.set_widgets(node["type"], title=path.stem, text=text, width=416, height=240, rate="16")
+    run = page.run()
+    assert run["errors"] == [] and page.unknown() == []
+    (film,) = (server.output / "stage").glob(f"{path.stem}*")
+    shots = json.loads((film / "board.json").read_text(encoding="utf-8"))["shot_list"]["shots"]
+    assert len(list(film.glob("*.mkv"))) == len(shots) > 2
 
 
 @pytest.mark.comfy
@@ -111,8 +259,24 @@ def test_a_workflow_opens_from_the_template_browser(live):
 
 def make_small(page: FrontEnd, title: str) -> None:
     """Set the script to a small film of short shots, with a title of its own."""
-    text = re.sub(r"[\d.]+s\]\]", "1s]]", page.widget("STAGE_Script", "text"))
+    text = shortened(page.widget("STAGE_Script", "text"))
     page.set_widgets("STAGE_Script", title=title, text=text, width=416, height=240, rate="16")
+    page.set_widgets("STAGE_DirectorBrief", num_shots=3, seconds=3)
+
+
+def shortened(text: str) -> str:
+    """The same script with shots of a second."""
+    return re.sub(r"[\d.]+s\]\]", "1s]]", text)
+
+
+def assert_shows_its_result(page: FrontEnd, node_id: str, seconds: int = 10) -> None:
+    """The node shows one picture or video: its result, not a preview of it, which goes soon."""
+    for _ in range(seconds):
+        (address,) = page.media(node_id)
+        if "filename=" in address:
+            return
+        page.page.wait_for_timeout(1000)
+    raise AssertionError(f"node {node_id} shows {address}, which is no file")
 
 
 def need_renderer(server: Comfy, renderer: str) -> None:

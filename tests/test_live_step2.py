@@ -118,6 +118,17 @@ def test_any_sampler_and_scheduler_draws(server):
     assert euler.keys() == others.keys() and euler != others
 
 
+def test_a_slim_model_draws_the_same_bytes(server):
+    prompt = prompt_of("Slim", FIRST + SECOND)
+    prompt["slim"] = node("STAGE_SlimModel", model=["unet", 0])
+    prompt["model"]["inputs"]["model"] = ["slim", 0]
+    run = server.run(prompt)
+    assert run.status == "success", run.error + server.log[-3000:]
+    # Two layers of 56.6 million numbers, in float32 on a CPU.
+    assert run.text("slim") == "0.4 GiB of weights are not loaded"
+    assert pictures(server, "Slim") == drawn(server, "Not slim", FIRST + SECOND)
+
+
 def test_a_file_that_cannot_be_right_is_refused_before_it_draws(server):
     folder = server.base / "models" / "diffusion_models"
     (folder / "qwen_image_bf16.safetensors").hardlink_to(folder / FILE)

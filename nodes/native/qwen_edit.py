@@ -6,6 +6,7 @@ Changes to how the transformer is called lie on a clone of MODEL, for one drawin
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ...stage_core.backends.protocol import Grid, Sampling
 from ...stage_core.backends.qwen_edit import GRID, GUIDANCE, SHIFT, STEPS, DrawingOrder, QwenEdit
@@ -32,6 +34,7 @@ from ...stage_core.diffusion.sampling import OnSamplerStep
 from ...stage_core.encoding.dual import EncoderAreas, Once, read_at, vision_pixels
 from ...stage_core.encoding.positions import canvas_positions, text_positions
 from ...stage_core.encoding.prompts import Template, Templates, with_picture
+from ...stage_core.encoding.ranking import Likeness, Ranker
 from ...stage_core.story.brief import ShotBrief
 from ...stage_core.story.frames import Picture
 from .preview import Preview
@@ -41,7 +44,9 @@ SCHEDULES = [RELEASED, *comfy.samplers.KSampler.SCHEDULERS]
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 _POSITIONS = "diffusion_model.pe_embedder"
 _TIMES = "diffusion_model.time_text_embed.time_proj"
+_VISION = "qwen25_7b.transformer.preprocess_embed"
 _LATENT_CHANNELS = 16
+_KEPT_PICTURES = 64
 _AREAS = EncoderAreas()
 
 
@@ -59,8 +64,14 @@ class NativeSettings:
 class NativeQwenEdit(QwenEdit):
     """Draws pairs with any sampler of the host; a given half is held."""
 
-    def __init__(self, networks: HostNetworks, settings: NativeSettings, grid: Grid = GRID):
-        super().__init__(networks, grid)
+    def __init__(
+        self,
+        networks: HostNetworks,
+        settings: NativeSettings,
+        grid: Grid = GRID,
+        ranker: Ranker | None = None,
+    ):
+        super().__init__(networks, grid, ranker)
         self.settings = settings
 
     @torch.no_grad()
@@ -134,7 +145,8 @@ class HostTransformer:
             comfy.samplers.sampler_object(sampler),
             order.sigmas,
             _conditioning(order.positive, memory),
-            _conditioning(order.negative, memory),
+            # Without guidance the host predicts once a step, and never looks at the negative.
+            _conditioning(order.positive if order.negative is None else order.negative, memory),
             known,
             noise_mask=free[:, :, None] if order.held.any() else None,
             callback=after_step,
@@ -266,10 +278,38 @@ def native_networks(
     return HostNetworks(
         HostTransformer(model),
         HostVAE(vae, latent_format),
-        HostTextEncoder(clip, templates),
+        HostTextEncoder(seeing_once(clip), templates),
         # Where the weights come from is in the graph, and known to who runs it.
         "native-comfyui",
     )
+
+
+def seeing_once(clip: CLIP) -> CLIP:
+    """A clone of CLIP whose vision tower sees each picture once, by content, not once a prompt."""
+    clone, seen = clip.clone(), Once(_KEPT_PICTURES)
+    see = clone.patcher.get_model_object(_VISION)
+
+    def once(embed: dict[str, Any], device: torch.device) -> tuple[Tensor, Tensor]:
+        def features() -> tuple[Tensor, Tensor]:
+            found, grid = see(embed, device=device)
+            return found.cpu(), grid
+
+        pixels = embed["data"].cpu().contiguous().numpy()
+        return seen.get(hashlib.sha256(pixels).digest(), features)
+
+    clone.patcher.add_object_patch(_VISION, once)
+    return clone
+
+
+def likeness(clip_vision: Any) -> Likeness:
+    """Ranks memory frames by what a CLIP_VISION sees in them, and in the newest."""
+
+    def describe(picture: Picture) -> Tensor:
+        # Whole, not a square of its middle: who stands at the edge of a frame counts.
+        seen = clip_vision.encode_image(picture.image[None].float() / 255, crop=False)
+        return functional.normalize(seen["image_embeds"][0].float().cpu(), dim=0)
+
+    return Likeness(describe, "CLIP_VISION")
 
 
 def _check(model: ModelPatcher, clip: CLIP, vae: VAE) -> None:

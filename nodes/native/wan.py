@@ -1,92 +1,71 @@
-"""Wan over ComfyUI's own classes: films between two frames; the host samples and has the VRAM.
+"""Wan over ComfyUI's own classes: films between two frames, or through keyframes at any time.
 
-Condition and mask channels are made by the host's own nodes. For the 14B models the released
-condition is one pass of the VAE over start, grey and end, so both ends are encoded together; the
-image encoder of Wan 2.1 sees each end apart. Everything is encoded once, by content.
+The host samples and has the VRAM. The shots of a film go through each network together, so
+encoders, experts and decoder take turns in VRAM once for the film, not once for each shot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from fractions import Fraction
+from functools import partial
 
-import comfy.sample
-import comfy.samplers
-import node_helpers
 import torch
-from comfy.model_patcher import ModelPatcher
-from comfy_extras.nodes_model_advanced import ModelSamplingSD3
-from comfy_extras.nodes_wan import Wan22ImageToVideoLatent, WanFirstLastFrameToVideo
 from einops import rearrange
 from torch import Tensor
 
-from ...stage_core.backends.protocol import Grid, OnStep, Sampling, filming_seed
-from ...stage_core.encoding.dual import Once, fitted
-from ...stage_core.encoding.video_prompts import READS, video_negative, video_prompt
+from ...stage_core.backends.protocol import (
+    FilmJob,
+    Grid,
+    Nowhere,
+    OnStep,
+    Sampling,
+    filming_seed,
+)
+from ...stage_core.encoding.dual import fitted
+from ...stage_core.encoding.video_prompts import READS
 from ...stage_core.story.brief import ShotBrief
-from ...stage_core.story.frames import HALVES, Keyframe, as_pixels
-from ...stage_core.story.shot_list import Shot
+from ...stage_core.story.frames import Keyframe, Picture, as_pixels
+from ...stage_core.story.members import name_key
+from ...stage_core.story.shot_list import FrameFormat, Shot
 from ...stage_core.story.timeline import Clip
-from .preview import Preview
-from .wan_checks import WanNetworks, check_networks, check_sight_width, check_text_width
+from .wan_checks import WanNetworks, check_networks
+from .wan_encoding import Encoders, Plates
+from .wan_sampling import SAMPLERS, SCHEDULES, Order, Phase, WanSettings, phases, sampled
+from .weights import Turns
 
-SAMPLERS = comfy.samplers.KSampler.SAMPLERS
-SCHEDULES = comfy.samplers.KSampler.SCHEDULERS
-_Report = Callable[[int], None]
-_KEPT_TEXTS = 16
-_KEPT_SIGHTS = 64
-_KEPT_CONDITIONS = 8
+__all__ = ["MEMORY_READS", "READS", "SAMPLERS", "SCHEDULES", "NativeWan", "WanSettings"]
 
+MEMORY_READS = READS | {"memory", "cast", "members", "between"}
+"""What VACE reads of a brief; it films through keyframes between the ends."""
 
-@dataclass(frozen=True)
-class WanSettings:
-    """The sampler's settings; shots of more frames than `longest` are refused.
-
-    Of two models the second takes over after `switch_at` steps, with a guidance of its own.
-    """
-
-    steps: int
-    guidance: float
-    shift: float
-    sampler: str
-    schedule: str
-    longest: int
-    switch_at: int = 0
-    guidance_low: float = 1.0
-
-    def overridden(self, sampling: Sampling) -> WanSettings:
-        """These settings where `sampling` leaves them open."""
-        steps = self.steps if sampling.steps is None else sampling.steps
-        guidance = self.guidance, self.guidance_low
-        high, low = guidance if sampling.guidance is None else (sampling.guidance,) * 2
-        return replace(
-            self,
-            steps=steps,
-            guidance=high,
-            shift=self.shift if sampling.shift is None else sampling.shift,
-            switch_at=round(self.switch_at * steps / self.steps),
-            guidance_low=low,
-        )
+MOST_REFERENCES = 4
+# A shot of a round holds 70 MB of RAM at 81 frames of 720p, one of VACE 165 MB.
+_ROUND = 24
 
 
 class NativeWan:
-    """Films a shot from its start frame, its end frame or both."""
+    """Films a shot from its start frame, its end frame or both; VACE from keyframes at any time
+    and from the references of the shot's cast."""
 
     # The node that films names the model by the graph above it.
     identity = "ComfyUI Wan"
-    reads = READS
 
     def __init__(self, networks: WanNetworks, settings: WanSettings, grid: Grid):
         """Raises ValueError, in one sentence, for networks that do not belong together."""
         check_networks(networks, grid)
-        _phases(networks, settings)
+        phases(networks, settings)
         self.networks, self.settings, self.grid = networks, settings, grid
-        self._texts: Once[list] = Once(_KEPT_TEXTS)
-        self._sights: Once[Any] = Once(_KEPT_SIGHTS)
-        self._conditions: Once[tuple[dict, dict]] = Once(_KEPT_CONDITIONS)
+        self.reads = MEMORY_READS if networks.is_vace else READS
+        self._encoders = Encoders(networks)
+        self._turns, self._notes = Turns(), ()
 
-    @torch.no_grad()
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the last film: where keyframes went, which weights moved."""
+        return self._notes + ((str(self._turns),) if self._turns.uses else ())
+
     def film(
         self,
         brief: ShotBrief,
@@ -100,202 +79,245 @@ class NativeWan:
         Raises:
             ValueError: no keyframe that this model can start from, or too long a shot.
         """
-        shot, settings = brief.shot, self.settings.overridden(sampling)
-        num_frames = self._num_frames(brief)
-        ends = self._ends(shot, keyframes)
-        on_step(shot, 0, settings.steps)
-        order = self._order(brief, ends, num_frames, filming_seed(shot, sampling))
-        report = lambda done: on_step(shot, done, settings.steps)  # noqa: E731
-        latents = self._denoise(order, settings, report)
-        images = rearrange(self.networks.vae.decode(latents), "1 t h w c -> t h w c")
-        frames = torch.stack([as_pixels(image[..., :3]) for image in images])
-        width, height = self.grid.size(brief.frame_format)
-        for half, picture in ends.items():
-            frames[0 if half == "start" else -1] = fitted(picture.image, width, height)
-        return Clip(shot.id, frames, self.grid.rate)
+        return next(self.film_many((FilmJob(brief, keyframes, Nowhere()),), sampling, on_step))
 
-    def _num_frames(self, brief: ShotBrief) -> int:
-        num_frames = self.grid.num_frames(brief.shot, brief.frame_format)
+    @torch.no_grad()
+    def film_many(
+        self, jobs: Sequence[FilmJob], sampling: Sampling, on_step: OnStep
+    ) -> Iterator[Clip]:
+        """The clips in the order of the jobs, the same as `film` makes.
+
+        All are checked first; then all words are encoded, all pictures, all steps of the first
+        model made, all of the second, and the clips decoded one after another.
+
+        Raises:
+            ValueError: as `film`, before anything is encoded.
+        """
+        settings = self.settings.overridden(sampling)
+        shoots = [self._shoot(place, job, sampling) for place, job in enumerate(jobs)]
+        self._turns = Turns()
+        self._notes = tuple(text for shoot in shoots for text in shoot.moved_keyframes)
+        film = _Round(self.networks, self._encoders, settings, self._turns, on_step)
+        for first in range(0, len(shoots), _ROUND):
+            for shoot, images in film.made(shoots[first : first + _ROUND]):
+                yield self._clip(shoot, images)
+
+    def _shoot(self, place: int, job: FilmJob, sampling: Sampling) -> _Shoot:
+        brief, grid = job.brief, self.grid
+        num_frames = grid.num_frames(brief.shot, brief.frame_format)
         if num_frames > self.settings.longest:
-            raise ValueError(
-                f"shot {brief.shot.id}: {num_frames} frames at {self.grid.rate} per second, and "
-                f"this model films {self.settings.longest} well; shorten or divide the shot, or "
-                "raise 'longest'"
-            )
-        return num_frames
+            raise ValueError(self._too_long(brief.shot, num_frames, brief.frame_format))
+        places = self._places(brief.shot, job.keyframes, num_frames)
+        pictures = {index: keyframe.picture for index, keyframe in places.items()}
+        plates = Plates(
+            pictures, self._references(brief), num_frames, *grid.size(brief.frame_format)
+        )
+        return _Shoot(place, job, plates, places, filming_seed(brief.shot, sampling))
 
-    def _ends(self, shot: Shot, keyframes: tuple[Keyframe, ...]) -> dict[str, Keyframe]:
-        """The keyframes by half, as far as the model films towards them."""
-        places = {0: "start", shot.num_frames - 1: "end"}
-        ends = {places.get(keyframe.index, ""): keyframe for keyframe in keyframes}
-        if "" in ends:
-            raise ValueError(
-                f"shot {shot.id}: a keyframe at {ends[''].index}; Wan films between a start and "
-                "an end frame"
-            )
+    def _too_long(self, shot: Shot, num_frames: int, film: FrameFormat) -> str:
+        longest, rate = self.settings.longest, self.grid.rate
+        most = int(Fraction(longest) / rate * film.rate)
+        return (
+            f"shot {shot.id}: {num_frames} frames at {rate} per second, and this model films "
+            f"{longest} well; plan at most {most} of its {shot.num_frames} frames, divide it into "
+            f"{-(-shot.num_frames // most)} shots that continue each other, or raise 'longest'"
+        )
+
+    def _places(
+        self, shot: Shot, keyframes: tuple[Keyframe, ...], num_frames: int
+    ) -> dict[int, Keyframe]:
+        """The keyframes by their places in the clip, as far as the model films towards them."""
+        if self.networks.is_vace:
+            return _snapped(shot, keyframes, num_frames, self.grid.stride)
+        places = {shot.num_frames - 1: num_frames - 1, 0: 0}
+        for keyframe in keyframes:
+            if keyframe.index not in places:
+                raise ValueError(
+                    f"shot {shot.id}: a keyframe at {keyframe.index}; this Wan films between a "
+                    "start and an end frame, and Wan VACE through keyframes at any time"
+                )
+        ends = {places[keyframe.index]: keyframe for keyframe in keyframes}
         if self.networks.start_only:
-            ends.pop("end", None)
+            ends.pop(num_frames - 1, None)
         if not ends:
             wanted = "start frame" if self.networks.start_only else "start or end frame"
             raise ValueError(f"shot {shot.id} has no {wanted}, and this model films from one")
         return ends
 
-    def _order(
-        self, brief: ShotBrief, ends: dict[str, Keyframe], num_frames: int, seed: int
-    ) -> _Order:
-        width, height = self.grid.size(brief.frame_format)
-        images = {
-            half: fitted(keyframe.image, width, height).unsqueeze(0).float().div(255)
-            for half, keyframe in ends.items()
-        }
-        digests = tuple(ends[h].picture.digest if h in ends else "" for h in HALVES)
-        texts = [self._text(words) for words in (video_prompt(brief), video_negative(brief))]
-        sights = {half: self._sight(images[half], ends[half]) for half in ends}
-        make = self._held_start if self.networks.start_only else self._filled_between
-        values, latent = self._conditions.get(
-            (digests, width, height, num_frames), lambda: make(images, sights, num_frames)
-        )
-        positive, negative = (node_helpers.conditioning_set_values(t, values) for t in texts)
-        return _Order(positive, negative, latent["samples"], latent.get("noise_mask"), seed)
+    def _references(self, brief: ShotBrief) -> tuple[Picture, ...]:
+        """The artist's pictures of the shot's cast; what earlier shots looked like is in the
+        keyframes, which were drawn with it."""
+        if not self.networks.is_vace:
+            return ()
+        named = (*brief.shot.cast, *(member.name for member in brief.members))
+        cast = set(map(name_key, named))
+        shown = [
+            frame.picture
+            for frame in brief.memory.references
+            if cast & set(map(name_key, frame.names))
+        ]
+        return tuple(shown[:MOST_REFERENCES])
 
-    def _text(self, words: str) -> list:
-        clip = self.networks.clip
-
-        def encode() -> list:
-            conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(words))
-            check_text_width(self.networks, conditioning[0][0].shape[-1])
-            return conditioning
-
-        return self._texts.get(words, encode)
-
-    def _sight(self, image: Tensor, keyframe: Keyframe) -> Any:
-        """What the image encoder sees in one end, or None where the model has none."""
-        if not self.networks.sees_frames:
-            return None
-
-        def encode() -> Any:
-            # The whole picture, squeezed to the encoder's square, as the model was trained.
-            seen = self.networks.clip_vision.encode_image(image, crop=False)
-            check_sight_width(self.networks, seen.penultimate_hidden_states.shape[-1])
-            return seen
-
-        key = keyframe.picture.digest, tuple(image.shape)
-        return self._sights.get(key, encode)
-
-    def _filled_between(
-        self, images: dict[str, Tensor], sights: dict[str, Any], num_frames: int
-    ) -> tuple[dict, dict]:
-        """One pass of the VAE over the ends with grey between, as released."""
-        _, height, width, _ = next(iter(images.values())).shape
-        nothing = [[None, {}]]
-        positive, _, latent = WanFirstLastFrameToVideo.execute(
-            nothing,
-            nothing,
-            self.networks.vae,
-            width,
-            height,
-            num_frames,
-            1,
-            start_image=images.get("start"),
-            end_image=images.get("end"),
-            clip_vision_start_image=sights.get("start"),
-            clip_vision_end_image=sights.get("end"),
-        ).result
-        return positive[0][1], latent
-
-    def _held_start(
-        self, images: dict[str, Tensor], sights: dict[str, Any], num_frames: int
-    ) -> tuple[dict, dict]:
-        """The start in its place in the latents, held while the rest is sampled."""
-        _, height, width, _ = images["start"].shape
-        (latent,) = Wan22ImageToVideoLatent.execute(
-            self.networks.vae, width, height, num_frames, 1, start_image=images["start"]
-        ).result
-        return {}, latent
-
-    def _denoise(self, order: _Order, settings: WanSettings, report: _Report) -> Tensor:
-        """The latents [1, C, T, h, w] of an order, sampled by the host."""
-        # As the host's own samplers draw it, but leaving the global generator alone.
-        generator = torch.Generator().manual_seed(order.seed)
-        noise = torch.randn(order.latents.shape, generator=generator)
-        for phase in _phases(self.networks, settings):
-            latents = _sampled(phase, order, settings, noise, report)
-            order, noise = replace(order, latents=latents), torch.zeros_like(noise)
-        return order.latents
+    def _clip(self, shoot: _Shoot, images: Tensor) -> Clip:
+        plates = shoot.plates
+        frames = torch.stack([as_pixels(image[..., :3]) for image in images])
+        for index in (0, plates.num_frames - 1):
+            if index in plates.pictures:
+                picture = plates.pictures[index]
+                frames[index] = fitted(picture.image, plates.width, plates.height)
+        self._notes += shoot.adherence(frames)
+        return Clip(shoot.shot.id, frames, self.grid.rate)
 
 
 @dataclass(frozen=True, eq=False)
-class _Order:
-    """All that sampling depends on but the settings; `latents` [1, C, T, h, w]."""
+class _Shoot:
+    """A job on its way: `steps` are made, and `latents` are what came of them.
 
-    positive: list
-    negative: list
-    latents: Tensor
-    noise_mask: Tensor | None
+    `places`: the keyframes by their places in the clip.
+    """
+
+    place: int
+    job: FilmJob
+    plates: Plates
+    places: dict[int, Keyframe]
     seed: int
+    steps: int = 0
+    latents: Tensor | None = None
+    order: Order | None = None
 
+    @property
+    def shot(self) -> Shot:
+        return self.job.brief.shot
 
-@dataclass(frozen=True, eq=False)
-class _Phase:
-    """The steps that one model makes."""
-
-    model: ModelPatcher
-    guidance: float
-    first: int
-    last: int
-
-
-def _phases(networks: WanNetworks, settings: WanSettings) -> tuple[_Phase, ...]:
-    steps, switch_at = settings.steps, settings.switch_at
-    if networks.low is None:
-        return (_Phase(networks.high, settings.guidance, 0, steps),)
-    if not 0 < switch_at < steps:
-        raise ValueError(
-            f"switch_at {switch_at} of {steps} steps leaves one of the two models none; use 1 to "
-            f"{steps - 1}, or leave model_low empty"
+    @property
+    def moved_keyframes(self) -> tuple[str, ...]:
+        """Where keyframes between the ends are filmed, when that is not where they were put."""
+        last, own_last = self.shot.num_frames - 1, self.plates.num_frames - 1
+        return tuple(
+            f"shot {self.shot.id}: the keyframe at {keyframe.index} of {last} is filmed at {index} "
+            f"of the model's {own_last}"
+            for index, keyframe in self.places.items()
+            if keyframe.index * own_last != index * last
         )
-    return (
-        _Phase(networks.high, settings.guidance, 0, switch_at),
-        _Phase(networks.low, settings.guidance_low, switch_at, steps),
-    )
+
+    def adherence(self, frames: Tensor) -> tuple[str, ...]:
+        """How far the clip [T, H, W, 3] uint8 is from the keyframes between its ends."""
+        return tuple(
+            f"shot {self.shot.id}: {_distance(frames[index], self.plates.seen(picture)[0]):.1f} "
+            f"grey levels from its keyframe at {index}"
+            for index, picture in self.plates.pictures.items()
+            if 0 < index < self.plates.num_frames - 1
+        )
 
 
-def _sampled(
-    phase: _Phase, order: _Order, settings: WanSettings, noise: Tensor, report: _Report
-) -> Tensor:
-    """The latents after the steps of a phase, with the noise that is left in them."""
-    (model,) = ModelSamplingSD3().patch(phase.model, settings.shift)
-    return comfy.sample.sample(
-        model,
-        noise,
-        settings.steps,
-        phase.guidance,
-        settings.sampler,
-        settings.schedule,
-        order.positive,
-        order.negative,
-        comfy.sample.fix_empty_latent_channels(model, order.latents),
-        disable_noise=phase.first > 0,
-        start_step=phase.first,
-        last_step=phase.last,
-        force_full_denoise=phase.last == settings.steps,
-        noise_mask=order.noise_mask,
-        callback=_callback(phase, model, report),
-        disable_pbar=True,
-        seed=order.seed,
-    )
+class _Round:
+    """Some shots that go through every network together."""
+
+    def __init__(
+        self,
+        networks: WanNetworks,
+        encoders: Encoders,
+        settings: WanSettings,
+        turns: Turns,
+        on_step: OnStep,
+    ):
+        self.networks, self.encoders, self.settings = networks, encoders, settings
+        self.turns, self.on_step = turns, on_step
+
+    def made(self, shoots: Sequence[_Shoot]) -> Iterator[tuple[_Shoot, Tensor]]:
+        """Each shoot with its pictures [T, H, W, C], in [0, 1] or a little beyond."""
+        waiting = self._encoded([self._resumed(shoot) for shoot in shoots])
+        for phase in phases(self.networks, self.settings):
+            waiting = [self._advanced(shoot, phase) for shoot in waiting]
+        while waiting:
+            shoot = waiting.pop(0)
+            self._report(shoot, self.settings.steps)
+            self._use(shoot, "vae")
+            latents = shoot.latents[:, :, len(shoot.plates.references) :]
+            images = self.networks.vae.decode(latents)
+            yield shoot, rearrange(images, "1 t h w c -> t h w c")
+
+    def _resumed(self, shoot: _Shoot) -> _Shoot:
+        """The shoot as far as an earlier run has brought it."""
+        rest = shoot.job.halfway.read() or {}
+        if not {"latents", "steps"} <= set(rest):
+            return shoot
+        steps = int(rest["steps"])
+        if steps not in [phase.last for phase in phases(self.networks, self.settings)]:
+            return shoot
+        return replace(shoot, steps=steps, latents=rest["latents"])
+
+    def _encoded(self, shoots: list[_Shoot]) -> list[_Shoot]:
+        """The shoots with all that sampling needs; each encoder sees all shots in one turn."""
+        texts, sights = {}, {}
+        unfinished = [shoot for shoot in shoots if shoot.steps < self.settings.steps]
+        for shoot in unfinished:
+            self._report(shoot, shoot.steps)
+            texts[shoot.place] = self.encoders.texts(shoot.job.brief, self._user(shoot))
+        for shoot in unfinished:
+            self._report(shoot, shoot.steps)
+            sights[shoot.place] = self.encoders.sights(shoot.plates, self._user(shoot))
+        encoded = {}
+        for shoot in unfinished:
+            self._report(shoot, shoot.steps)
+            seen = texts.pop(shoot.place), sights.pop(shoot.place)
+            order = self.encoders.order(*seen, shoot.plates, shoot.seed, self._user(shoot))
+            encoded[shoot.place] = replace(shoot, order=order)
+        return [encoded.get(shoot.place, shoot) for shoot in shoots]
+
+    def _advanced(self, shoot: _Shoot, phase: Phase) -> _Shoot:
+        """The shoot after a phase; its latents rest on disk until its clip is kept."""
+        if shoot.steps >= phase.last:
+            return shoot
+        order = shoot.order
+        if shoot.latents is not None:
+            order = replace(order, latents=shoot.latents)
+        self._report(shoot, phase.first)
+        self._use(shoot, phase.name)
+        latents = sampled(order, phase, self.settings, partial(self._report, shoot))
+        shoot.job.halfway.write({"latents": latents, "steps": torch.tensor(phase.last)})
+        is_last = phase.last == self.settings.steps
+        return replace(
+            shoot, steps=phase.last, latents=latents, order=None if is_last else shoot.order
+        )
+
+    def _report(self, shoot: _Shoot, done: int) -> None:
+        self.on_step(shoot.shot, done, self.settings.steps)
+
+    def _user(self, shoot: _Shoot) -> Callable[[str], None]:
+        return partial(self._use, shoot)
+
+    def _use(self, shoot: _Shoot, network: str) -> None:
+        self.turns.take(shoot.place, network, self.networks.num_bytes(network))
 
 
-def _callback(phase: _Phase, model: ModelPatcher, report: _Report) -> Callable:
-    preview, told = Preview(model), [phase.first]
+def _snapped(
+    shot: Shot, keyframes: tuple[Keyframe, ...], num_frames: int, stride: int
+) -> dict[int, Keyframe]:
+    """The keyframes at the nearest places where a latent ends, the first being one by itself.
 
-    def callback(step: int, denoised: Tensor, noisy: Tensor, total: int) -> None:
-        # Some samplers of the host report a step twice, or one more than there are.
-        done = min(phase.first + step + 1, phase.last)
-        if done > told[0]:
-            told[0] = done
-            report(done)
-        middle = denoised.shape[2] // 2
-        preview.show(denoised[:, :, middle : middle + 1])
+    Anywhere else a keyframe would share its latent with frames that are still to be made.
+    """
+    if not keyframes:
+        raise ValueError(f"shot {shot.id} has no keyframe, and this model films from one")
+    places: dict[int, Keyframe] = {}
+    for keyframe in sorted(keyframes, key=lambda it: it.index):
+        if not 0 <= keyframe.index < shot.num_frames:
+            raise ValueError(
+                f"shot {shot.id}: a keyframe at {keyframe.index} of {shot.num_frames} frames; "
+                f"use 0 to {shot.num_frames - 1}"
+            )
+        exact = Fraction(keyframe.index * (num_frames - 1), max(1, shot.num_frames - 1))
+        index = int(exact / stride + Fraction(1, 2)) * stride
+        if index in places:
+            raise ValueError(
+                f"shot {shot.id}: the keyframes at {places[index].index} and {keyframe.index} are "
+                f"less than {stride} of the model's {num_frames} frames apart; leave one out"
+            )
+        places[index] = keyframe
+    return places
 
-    return callback
+
+def _distance(frame: Tensor, wanted: Tensor) -> float:
+    """Mean distance in grey levels of [H, W, 3] uint8 pixels from [H, W, 3] in [0, 1]."""
+    return float((frame.float() - wanted * 255).abs().mean())

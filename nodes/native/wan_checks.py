@@ -28,6 +28,13 @@ class WanNetworks:
     vae: VAE
     clip_vision: Any = None
 
+    def num_bytes(self, network: str) -> int:
+        """Bytes of the weights of a network, by the name of its socket; 0 where nobody knows."""
+        models = {"model_high": self.high, "model_low": self.low}
+        # Encoders that run elsewhere, as some packs have them, are no weights of this machine.
+        patcher = models.get(network) or getattr(getattr(self, network, None), "patcher", None)
+        return patcher.model_size() if patcher else 0
+
     @property
     def latent_channels(self) -> int:
         """16, or 48 for the 5B."""
@@ -39,9 +46,19 @@ class WanNetworks:
         return self.latent_channels == 48
 
     @property
+    def is_vace(self) -> bool:
+        """Whether the model films through keyframes at any time and looks at references."""
+        return is_vace(self.high)
+
+    @property
     def sees_frames(self) -> bool:
         """Whether the model reads the meaning of the frames through an image encoder."""
         return getattr(self.high.get_model_object("diffusion_model"), "img_emb", None) is not None
+
+
+def is_vace(model: ModelPatcher) -> bool:
+    """Whether a model reads keyframes and references beside the noise."""
+    return hasattr(model.get_model_object("diffusion_model"), "vace_patch_embedding")
 
 
 def check_networks(networks: WanNetworks, grid: Grid) -> None:
@@ -94,7 +111,7 @@ def _check_model(socket: str, model: ModelPatcher) -> None:
             "such as wan2.2_i2v_high_noise_14B"
         )
     channels, wanted = network.patch_embedding.weight.shape[1], _CHANNELS[latents]
-    if channels == wanted:
+    if channels == wanted or is_vace(model):
         return
     if channels == latents:
         raise ValueError(
@@ -114,6 +131,11 @@ def _check_experts(networks: WanNetworks) -> None:
         raise ValueError("model_high is Wan 2.2 5B, which is one model; leave model_low empty")
     if networks.latent_channels != low.get_model_object("latent_format").latent_channels:
         raise ValueError("model_low is Wan 2.2 5B and model_high is not; load the low-noise 14B")
+    if networks.is_vace != is_vace(low):
+        vace, other = ("high", "low") if networks.is_vace else ("low", "high")
+        raise ValueError(
+            f"model_{vace} is a Wan VACE and model_{other} is not; load the two of one kind"
+        )
     if high.model is low.model:
         raise ValueError(
             "model_high and model_low are the same model; load the high-noise file in one loader "

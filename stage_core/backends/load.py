@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..offload.placed import OffloadPolicy
 from .protocol import ShotModel, StoryboardModel
 
+ON_CPU = OffloadPolicy()
 STORYBOARD_MODELS = ("sketch", "tiny")
 SHOT_MODELS = ("animatic", "tiny")
 
 
-def load_storyboard_model(name: str, device: str = "cpu") -> StoryboardModel:
+def load_storyboard_model(
+    name: str, offload: OffloadPolicy = ON_CPU, relevance: Path | None = None
+) -> StoryboardModel:
     """The model of this name that draws pairs, or that of the weights in this folder.
 
+    The weights of a folder are read when it draws its first pair.
+
     Args:
-        device: where the networks of a folder run.
+        offload: where the networks of a folder run, and their weights may be meanwhile.
+        relevance: a folder with a CLIP model that ranks what is remembered of earlier shots.
 
     Raises:
         MissingPackageError: a folder is given, and diffusers or transformers is not installed.
         ValueError: neither one of STORYBOARD_MODELS nor a folder with a model's weights.
     """
+    if relevance is not None and name in STORYBOARD_MODELS:
+        raise ValueError(f"storyboard model {name} ranks no memory; only one with weights does")
     if name == "sketch":
         from .previs.sketch import Sketch
 
@@ -31,19 +40,32 @@ def load_storyboard_model(name: str, device: str = "cpu") -> StoryboardModel:
     if Path(name).is_dir():
         from .qwen_edit import load_qwen_edit
         from .qwen_networks import QwenFiles, QwenSettings
+        from .relevance import ClipRelevance
 
-        return load_qwen_edit(QwenFiles.in_folder(Path(name)), QwenSettings(device=device))
+        ranker = ClipRelevance(relevance) if relevance else None
+        settings = QwenSettings(offload=offload)
+        return load_qwen_edit(QwenFiles.in_folder(Path(name)), settings, ranker)
     raise ValueError(
         f"no storyboard model {name!r}; there are {', '.join(STORYBOARD_MODELS)}, or name the "
         "folder of the STAGE weights or of a diffusers copy of Qwen-Image-Edit"
     )
 
 
-def load_shot_model(name: str, subtitles: bool = False) -> ShotModel:
-    """The model of this name that films shots, with dialogue as subtitles if asked.
+def load_shot_model(
+    name: str, subtitles: bool = False, offload: OffloadPolicy = ON_CPU
+) -> ShotModel:
+    """The model of this name that films shots, or that of the weights in this folder.
+
+    The weights of a folder are read when it films its first shot.
+
+    Args:
+        subtitles: show dialogue.
+        offload: where the networks of a folder run, and their weights may be meanwhile.
 
     Raises:
-        ValueError: not one of SHOT_MODELS, or subtitles of a model that draws none.
+        MissingPackageError: a folder is given, and diffusers or transformers is not installed.
+        ValueError: neither one of SHOT_MODELS nor a folder with a model's weights, or subtitles of
+            a model that draws none.
     """
     if subtitles and name != "animatic":
         raise ValueError(f"shot model {name} draws no subtitles; animatic does")
@@ -55,4 +77,13 @@ def load_shot_model(name: str, subtitles: bool = False) -> ShotModel:
         from .tiny import TinyShots
 
         return TinyShots()
-    raise ValueError(f"no shot model {name!r}; there are {', '.join(SHOT_MODELS)}")
+    if Path(name).is_dir():
+        from .wan import load_wan
+        from .wan_files import WanFiles
+        from .wan_networks import WanSettings
+
+        return load_wan(WanFiles.in_folder(Path(name)), WanSettings(offload=offload))
+    raise ValueError(
+        f"no shot model {name!r}; there are {', '.join(SHOT_MODELS)}, or name the folder of a Wan "
+        "model, such as Wan2.2-I2V-A14B"
+    )

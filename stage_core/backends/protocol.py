@@ -35,13 +35,14 @@ class Grid:
     """The sizes and lengths that a model makes.
 
     `area`: pixels of its own picture; sides are multiples of `multiple`. `rate`: its own frames
-    per second, None for a model that draws stills. Lengths are `stride` n + 1 frames.
+    per second, None for a model that draws stills. Lengths are `stride` n + `first` frames.
     """
 
     area: int
     multiple: int
     rate: Fraction | None = None
     stride: int = 1
+    first: int = 1
 
     def size(self, frame_format: FrameFormat) -> tuple[int, int]:
         """Width and height of the model's own picture nearest to the film's aspect."""
@@ -52,7 +53,18 @@ class Grid:
     def num_frames(self, shot: Shot, frame_format: FrameFormat) -> int:
         """The model's own length, at its own rate, nearest to the shot's planned seconds."""
         frames = Fraction(shot.num_frames) / frame_format.rate * (self.rate or frame_format.rate)
-        return max(1, round((frames - 1) / self.stride)) * self.stride + 1
+        return max(1, round((frames - self.first) / self.stride)) * self.stride + self.first
+
+    def place(self, index: int, shot: Shot, frame_format: FrameFormat) -> int:
+        """The frame of the model's own clip for a planned frame: the nearest whole stride.
+
+        Halves go up, as in `conform`: so a film shows a keyframe at its planned frame.
+        """
+        last, own_last = shot.num_frames - 1, self.num_frames(shot, frame_format) - 1
+        if index >= last > 0:
+            return own_last
+        strides = Fraction(index * own_last, max(1, last) * self.stride)
+        return int(strides + Fraction(1, 2)) * self.stride
 
 
 class StoryboardModel(Protocol):
@@ -73,7 +85,11 @@ class StoryboardModel(Protocol):
 
 
 class ShotModel(Protocol):
-    """Films one shot between its keyframes; `identity`, `reads` and `grid` as above."""
+    """Films one shot between its keyframes; `identity`, `reads` and `grid` as above.
+
+    A model that films through keyframes between the ends has 'between' in `reads`; the others
+    are given the ends alone.
+    """
 
     identity: str
     reads: frozenset[str]
@@ -101,6 +117,17 @@ class Halfway(Protocol):
     def write(self, latents: dict[str, Tensor]) -> None:
         """Keep these, on disk, until the shot's clip is kept."""
         ...
+
+
+class Nowhere:
+    """Rests nothing: for a film that is made in one go."""
+
+    def read(self) -> None:
+        """Nothing was written."""
+        return None
+
+    def write(self, latents: dict[str, Tensor]) -> None:
+        """Nothing is kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,5 +165,5 @@ def filming_seed(shot: Shot, sampling: Sampling) -> int:
 def _shot_seed(shot: Shot, sampling: Sampling, kind: str, count: int) -> int:
     if shot.seed is not None:
         return shot.seed % 2**63
-    text = f"{sampling.seed} {shot.id} {kind} {count}"
+    text = f"{sampling.seed} {shot.copy_of or shot.id} {kind} {count}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 2**63

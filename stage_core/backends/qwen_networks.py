@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
 import torch
-from einops import rearrange
-from torch import Tensor, nn
+from torch import nn
 
-from ..encoding.dual import EncoderAreas, Once, merged, read_at, vae_pixels, vision_patches
-from ..encoding.positions import vision_language_positions
-from ..encoding.prompts import OWN, PICTURE_TOKEN, Templates, find_templates, with_picture
-from ..errors import MissingPackageError
+from ..encoding.dual import EncoderAreas
+from ..encoding.prompts import OWN, PICTURE_TOKEN, Templates, find_templates
 from ..media import sha256
 from ..models import low_bit
 from ..models.checkpoint import Weights, empty, fingerprint, open_weights, read_config
 from ..models.lora import attach, read_lora
 from ..models.qwen_image import QwenImage, QwenImageConfig
-from ..story.frames import Picture
+from ..offload.placed import OffloadPolicy
+from ..packages import need_packages
+from .qwen_encoders import QwenTextEncoder, QwenVAE
+from .qwen_turns import QwenTurns
 
-INSTALL = 'pip install "stage-film[film,diffusers]"'
+_MODEL = "the storyboard model"
 _TRANSFORMER = "a Qwen-Image transformer"
 _VAE = "a Qwen-Image VAE"
+_VAE_CLASS = "AutoencoderKLQwenImage"
 _TEXT_ENCODER = "a Qwen2.5-VL text encoder"
 _LORA = "a LoRA for Qwen-Image"
 _TRANSFORMER_PREFIXES = ("model.diffusion_model.", "diffusion_model.")
 _VAE_PREFIXES = ("first_stage_model.", "vae.")
 _TEXT_PREFIXES = ("text_encoders.qwen25_7b.transformer.",)
 _BLOCKS = "transformer_blocks."
-_UNSUPPORTED = ("guidance_embeds", "zero_cond_t", "use_additional_t_cond", "use_layer3d_rope")
+_UNSUPPORTED = ("guidance_embeds", "use_additional_t_cond", "use_layer3d_rope")
+# ComfyUI's sign, in a single file, that memory frames are seen as at time zero.
+_ZERO_TIME = "__index_timestep_zero__"
 _QWEN2_5_VL_7B = {
     "text_config": {
         "hidden_size": 3584,
@@ -106,102 +109,19 @@ class QwenSettings:
     """How the networks are run.
 
     `dtype` is that of transformer and text encoder; the VAE keeps its file's. `eight_bit_blocks`
-    stores the linear layers of the transformer's blocks in eight bits. `areas` are those at which
-    memory frames are read.
+    stores the linear layers of the transformer's blocks in eight bits. `offload`: where the
+    networks run, and their weights may be meanwhile; `reserve` is called with the bytes of VRAM
+    that are wanted, before any is taken. `areas` are those at which memory frames are read.
     """
 
     dtype: torch.dtype = torch.bfloat16
     eight_bit_blocks: bool = False
-    device: str = "cpu"
+    offload: OffloadPolicy = field(default_factory=OffloadPolicy)
     areas: EncoderAreas = field(default_factory=EncoderAreas)
+    reserve: Callable[[int], None] | None = None
 
 
 DEFAULTS = QwenSettings()
-
-
-class QwenVAE:
-    """Pixels to normalised latents of an eighth of each side, and back, in the file's dtype."""
-
-    def __init__(self, network: nn.Module):
-        self.network = network
-        weight = next(network.parameters())
-        self._mean, deviation = (
-            torch.tensor(values, dtype=weight.dtype, device=weight.device)[None, :, None, None]
-            for values in (network.config.latents_mean, network.config.latents_std)
-        )
-        self._factor = 1.0 / deviation
-
-    def encode(self, image: Tensor) -> Tensor:
-        """Latents [1, 16, H/8, W/8] of pixels [H, W, 3] uint8, sides multiples of 8."""
-        return self.normalised(vae_pixels(image))
-
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """As `encode`, of pixels [1, 3, H, W] in [-1, 1]."""
-        clip = rearrange(pixels.to(self._mean), "b c h w -> b c 1 h w")
-        distribution = self.network.encode(clip).latent_dist
-        return (distribution.mode()[:, :, 0] - self._mean) * self._factor
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Pixels [1, 3, 8h, 8w] in [0, 1] of latents [1, 16, h, w]."""
-        raw = latents.to(self._mean) / self._factor + self._mean
-        clip = self.network.decode(rearrange(raw, "b c h w -> b c 1 h w")).sample
-        return (clip[:, :, 0] * 0.5 + 0.5).clamp(0, 1)
-
-
-class QwenTextEncoder:
-    """A prompt, read together with the picture it is about.
-
-    Every picture is seen once by the vision tower, every prompt is encoded once for its picture.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        tokenize: Callable[[str], list[int]],
-        templates: Templates,
-        area: int | None,
-    ):
-        self.network = network
-        self._tokenize, self._templates, self._area = tokenize, templates, area
-        (self._picture_token,) = tokenize(PICTURE_TOKEN)
-        self._seen: Once[tuple[Tensor, tuple[int, int]]] = Once(16)
-        self._encoded: Once[Tensor] = Once(4)
-
-    def encode(self, words: str, picture: Picture | None) -> Tensor:
-        """What the transformer reads, [1, L, D]: the last hidden states after the final norm.
-
-        Raises:
-            ValueError: the words hold tokens that stand for a picture.
-        """
-        key = words, picture.digest if picture else None
-        return self._encoded.get(key, lambda: self._encode(words, picture))
-
-    def _encode(self, words: str, picture: Picture | None) -> Tensor:
-        template, grid, features = self._templates.words_only, (0, 0), None
-        if picture is not None:
-            template = self._templates.with_picture
-            features, grid = self._seen.get(picture.digest, lambda: self._see(picture))
-            words = with_picture(words, len(features), self._templates.picture)
-        ids = template.token_ids(words, self._tokenize)
-        # Given explicitly: recent libraries otherwise count all tokens as words, without a word.
-        positions = vision_language_positions(ids, self._picture_token, grid)
-        device = next(self.network.parameters()).device
-        tokens = torch.tensor([ids], device=device)
-        embeddings = self.network.get_input_embeddings()(tokens)
-        if features is not None:
-            embeddings[tokens == self._picture_token] = features
-        hidden = self.network.language_model(
-            inputs_embeds=embeddings, position_ids=positions.to(device), use_cache=False
-        ).last_hidden_state
-        return hidden[:, template.dropped(self._tokenize) :]
-
-    def _see(self, picture: Picture) -> tuple[Tensor, tuple[int, int]]:
-        """The picture's tokens [N, D], and their rows and columns."""
-        patches, grid = vision_patches(read_at(picture.image, self._area))
-        weight = next(self.network.visual.parameters())
-        sizes = torch.tensor([[1, *grid]], device=weight.device)
-        found = self.network.get_image_features(patches.to(weight), sizes)
-        return torch.cat(tuple(getattr(found, "pooler_output", found))), merged(grid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +133,80 @@ class QwenNetworks:
     text_encoder: QwenTextEncoder
     identity: str
     vae_area: int | None
+    turns: QwenTurns
+
+
+@dataclass(frozen=True, eq=False)
+class QwenSource:
+    """Networks in files that are there and whole, of which nothing but headers was read.
+
+    `identity` says which files they are, and how they are run.
+    """
+
+    transformer: Weights
+    vae: Weights
+    text_encoder: Weights
+    loras: tuple[Weights, ...]
+    tokenizer: Path
+    templates: Templates
+    settings: QwenSettings
+
+    @cached_property
+    def identity(self) -> str:
+        settings = self.settings
+        dtypes = settings.dtype, settings.eight_bit_blocks
+        numerics = repr((*dtypes, settings.areas, self.templates))
+        opened = (self.transformer, self.vae, self.text_encoder, *self.loras)
+        parts = [*map(fingerprint, opened), _digest(self.tokenizer), numerics]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def load(self) -> QwenNetworks:
+        """The networks with their weights, LoRAs attached.
+
+        Raises:
+            MissingPackageError: diffusers or transformers is not installed.
+            ValueError: a file is of another model, by name.
+        """
+        need_packages(_MODEL)
+        import diffusers
+        import transformers
+
+        settings = self.settings
+        tokenizer = _tokenizer(self.tokenizer, transformers)
+        loras = [read_lora(adapter) for adapter in self.loras]
+        transformer = _transformer(self.transformer, settings)
+        text_network = _text_network(self.text_encoder, transformers, settings)
+        for lora in loras:
+            attach(lora, [transformer, text_network])
+        turns = QwenTurns(transformer, text_network, settings.offload, settings.reserve)
+        area = settings.areas.vision
+        return QwenNetworks(
+            transformer,
+            QwenVAE(_vae(self.vae, diffusers, settings.offload.device), turns.see),
+            QwenTextEncoder(text_network, tokenizer, self.templates, area, turns.read),
+            self.identity,
+            settings.areas.vae,
+            turns,
+        )
+
+
+def open_networks(files: QwenFiles, settings: QwenSettings) -> QwenSource:
+    """The files opened, and found to be there.
+
+    Raises:
+        ValueError: a file is missing or cut short, by name.
+    """
+    transformer = open_weights(files.transformer, _TRANSFORMER).within(_TRANSFORMER_PREFIXES)
+    vae = open_weights(files.vae, _VAE).within(_VAE_PREFIXES)
+    text_encoder = open_weights(files.text_encoder, _TEXT_ENCODER).within(_TEXT_PREFIXES)
+    loras = tuple(open_weights(path, _LORA) for path in files.loras)
+    if not files.tokenizer.is_dir():
+        raise ValueError(
+            f"there is no folder {files.tokenizer}; it should hold the Qwen2 tokenizer"
+        )
+    opened = (*reversed(loras), text_encoder, vae, transformer)
+    templates = _templates(files.templates, opened)
+    return QwenSource(transformer, vae, text_encoder, loras, files.tokenizer, templates, settings)
 
 
 def load_networks(files: QwenFiles, settings: QwenSettings) -> QwenNetworks:
@@ -222,38 +216,18 @@ def load_networks(files: QwenFiles, settings: QwenSettings) -> QwenNetworks:
         MissingPackageError: diffusers or transformers is not installed; nothing is read then.
         ValueError: a file is missing, cut short or of another model, by name.
     """
-    diffusers, transformers = _package("diffusers"), _package("transformers")
-    opened = [
-        open_weights(files.transformer, _TRANSFORMER).within(_TRANSFORMER_PREFIXES),
-        open_weights(files.vae, _VAE).within(_VAE_PREFIXES),
-        open_weights(files.text_encoder, _TEXT_ENCODER).within(_TEXT_PREFIXES),
-        *(open_weights(path, _LORA) for path in files.loras),
-    ]
-    tokenizer = _tokenizer(files.tokenizer, transformers)
-    templates = _templates(files.templates, reversed(opened))
-    loras = [read_lora(adapter) for adapter in opened[3:]]
-    transformer = _transformer(opened[0], settings)
-    text_network = _text_network(opened[2], transformers, settings)
-    for lora in loras:
-        attach(lora, [transformer, text_network])
-    numerics = repr((settings.dtype, settings.eight_bit_blocks, settings.areas, templates))
-    parts = [*map(fingerprint, opened), _digest(files.tokenizer), numerics]
-    return QwenNetworks(
-        transformer,
-        QwenVAE(_vae(opened[1], diffusers, settings.device)),
-        QwenTextEncoder(text_network, tokenizer, templates, settings.areas.vision),
-        hashlib.sha256("\n".join(parts).encode()).hexdigest(),
-        settings.areas.vae,
-    )
+    need_packages(_MODEL)
+    return open_networks(files, settings).load()
 
 
 def _transformer(weights: Weights, settings: QwenSettings) -> QwenImage:
     config = _transformer_config(weights)
+    weights = weights.renamed(lambda name: None if name == _ZERO_TIME else name)
     network = empty(lambda: QwenImage(config, low_bit))
     weights.load_into(
         network,
         settings.dtype,
-        settings.device,
+        "cpu",
         lambda name: settings.eight_bit_blocks and name.startswith(_BLOCKS),
     )
     return network
@@ -264,7 +238,7 @@ def _transformer_config(weights: Weights) -> QwenImageConfig:
     stored = read_config(weights.path)
     if stored is None:
         blocks = {name.split(".")[1] for name in weights.tensors if name.startswith(_BLOCKS)}
-        return QwenImageConfig(num_layers=len(blocks))
+        return QwenImageConfig(num_layers=len(blocks), zero_cond_t=_ZERO_TIME in weights.tensors)
     wrong = [name for name in _UNSUPPORTED if stored.get(name)]
     if wrong:
         raise ValueError(
@@ -286,6 +260,10 @@ def _vae(weights: Weights, diffusers: ModuleType, device: str) -> nn.Module:
         names = {old: name for name, old in new.items()}
         weights = weights.renamed(names.get)
     stored = read_config(weights.path) or {}
+    made_for = stored.get("_class_name", _VAE_CLASS)
+    if made_for != _VAE_CLASS:
+        # Wan's has the same layers and sizes, so nothing else in a folder tells it apart.
+        raise ValueError(f"{weights.path} is of class {made_for}; it should be {_VAE}")
     known = inspect.signature(diffusers.AutoencoderKLQwenImage.__init__).parameters
     config = {name: value for name, value in stored.items() if name in known}
     network = empty(lambda: diffusers.AutoencoderKLQwenImage(**config))
@@ -296,7 +274,7 @@ def _vae(weights: Weights, diffusers: ModuleType, device: str) -> nn.Module:
 def _text_network(weights: Weights, transformers: ModuleType, settings: QwenSettings) -> nn.Module:
     config = transformers.Qwen2_5_VLConfig(**(read_config(weights.path) or _QWEN2_5_VL_7B))
     network = empty(lambda: transformers.Qwen2_5_VLModel(config))
-    weights.renamed(_text_name).load_into(network, settings.dtype, settings.device)
+    weights.renamed(_text_name).load_into(network, settings.dtype, "cpu")
     return network
 
 
@@ -310,8 +288,6 @@ def _text_name(name: str) -> str | None:
 
 
 def _tokenizer(folder: Path, transformers: ModuleType) -> Callable[[str], list[int]]:
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}; it should hold the Qwen2 tokenizer")
     try:
         tokenizer = transformers.Qwen2Tokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
@@ -341,12 +317,3 @@ def _templates(folder: Path | None, opened: Iterable[Weights]) -> Templates:
     if templates is None:
         _log.warning("no released prompt template was found; prompts get our own wording")
     return templates or OWN
-
-
-def _package(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise MissingPackageError(
-            f"the storyboard model needs {name}; install it with {INSTALL}"
-        ) from None

@@ -22,8 +22,16 @@ def guide(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor
         raise ValueError(f"guidance {guidance}; use at least 1, where 1 ignores the negative")
     if guidance == 1:
         return conditional
-    combined = unconditional + guidance * (conditional - unconditional)
+    combined = extrapolate(conditional, unconditional, guidance)
     norm = torch.linalg.vector_norm(combined, dim=-1, keepdim=True)
     wanted = torch.linalg.vector_norm(conditional, dim=-1, keepdim=True)
     # A token without a prediction stays zero instead of becoming 0 / 0.
     return combined * (wanted / norm.clamp_min(torch.finfo(norm.dtype).tiny))
+
+
+def extrapolate(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor:
+    """Classifier-free guidance as it was first published, as Wan is sampled; any shape.
+
+    Source: Ho and Salimans 2022, arXiv:2207.12598, eq. 6.
+    """
+    return unconditional + guidance * (conditional - unconditional)

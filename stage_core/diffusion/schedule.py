@@ -38,6 +38,24 @@ def stretched_sigmas(steps: int, shift: float, terminal: float = 0.02) -> Tensor
     return _ended(1 - clean * ((1 - terminal) / clean[-1]))
 
 
+def trained_sigmas(steps: int, shift: float) -> Tensor:
+    """As `shifted_sigmas`, but in float64 and even between 1 and 1/1000, the last level Wan saw.
+
+    Wan rounds 1000 sigma down to whole timesteps, so the last bits of a level count.
+
+    Raises:
+        ValueError: fewer than 1 step, or a shift that is not positive.
+    """
+    if steps < 1:
+        raise ValueError(f"{steps} sampler steps; use at least 1")
+    _check_shift(shift)
+    # In the order of operations of the library that most are used to, for the same reason.
+    even = torch.arange(steps, dtype=torch.float64) * ((1 / 1000 - 1) / steps) + 1
+    sigmas = shift * even / (1 + (shift - 1) * even)
+    sigmas[0] = 1
+    return _ended(sigmas)
+
+
 def shift_sigmas(sigmas: Tensor, shift: float) -> Tensor:
     """`sigmas` moved towards noise by a shift above 1, towards data by one below 1.
 
@@ -46,8 +64,7 @@ def shift_sigmas(sigmas: Tensor, shift: float) -> Tensor:
     Raises:
         ValueError: a shift that is not positive.
     """
-    if not 0 < shift < math.inf:
-        raise ValueError(f"schedule shift {shift}; use a positive number, 1 for none")
+    _check_shift(shift)
     # This form of the denominator keeps 0 and 1 exactly where they are.
     return shift * sigmas / (shift * sigmas + (1 - sigmas))
 
@@ -58,6 +75,11 @@ def resolution_shift(num_tokens: int) -> float:
     Its logarithm is a line through 0.5 at 256 tokens and 0.9 at 8192; a pair counts both frames.
     """
     return math.exp(0.5 + 0.4 * (num_tokens - 256) / (8192 - 256))
+
+
+def _check_shift(shift: float) -> None:
+    if not 0 < shift < math.inf:
+        raise ValueError(f"schedule shift {shift}; use a positive number, 1 for none")
 
 
 def _even(steps: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -12,15 +12,19 @@ from torch import Tensor
 from ..media import import_pillow, playing
 from ..story.shot_list import FrameFormat
 from ..story.timeline import Clip, Frames
-from .transitions import mix
+
+Between = Callable[[Tensor, Tensor, Fraction], Tensor]
+"""The picture between two frames, [H, W, 3] uint8, at a place in (0, 1) from first to second."""
 
 
-def conform(clip: Clip, num_frames: int, frame_format: FrameFormat, blend: bool = False) -> Clip:
+def conform(
+    clip: Clip, num_frames: int, frame_format: FrameFormat, between: Between | None = None
+) -> Clip:
     """The clip as the film shows it: `num_frames` at the film's rate and size, made as it plays.
 
     The first and the last frame stay the first and the last; between them frames are repeated
-    or dropped evenly. `blend` mixes the two nearest frames instead. Other shapes cover the
-    picture and are cropped in the middle, never stretched.
+    or dropped evenly. `between` makes the frames that the clip has not, at the film's size.
+    Other shapes cover the picture and are cropped in the middle, never stretched.
 
     Raises:
         ValueError: `num_frames` below 1; while it plays, a clip that ends before its length.
@@ -28,7 +32,7 @@ def conform(clip: Clip, num_frames: int, frame_format: FrameFormat, blend: bool 
     if num_frames < 1:
         raise ValueError(f"shot {clip.shot_id}: {num_frames} frames in the film; use 1 or more")
     size = frame_format.width, frame_format.height
-    frames = _Conformed(clip, num_frames, *size, blend)
+    frames = _Conformed(clip, num_frames, *size, between)
     return replace(clip, frames=frames, rate=frame_format.rate)
 
 
@@ -74,13 +78,13 @@ class _Conformed(Frames):
     num_frames: int
     width: int
     height: int
-    blend: bool
+    between: Between | None
 
     def __len__(self) -> int:
         return self.num_frames
 
     def __iter__(self) -> Iterator[Tensor]:
-        play = self._blended if self.blend else self._repeated
+        play = self._repeated if self.between is None else self._interpolated
         num_own, given = len(self.clip.frames), 0
         with playing(self.clip.frames) as own_frames:
             for picture in play(own_frames, num_own):
@@ -103,14 +107,14 @@ class _Conformed(Frames):
             if shown == self.num_frames:
                 return
 
-    def _blended(self, own_frames: Iterator[Tensor], num_own: int) -> Iterator[Tensor]:
+    def _interpolated(self, own_frames: Iterator[Tensor], num_own: int) -> Iterator[Tensor]:
         wanted = [place(index, num_own, self.num_frames) for index in range(self.num_frames)]
         shown, before = 0, None
         for own_index, own in enumerate(own_frames):
             picture = cover(own, self.width, self.height)
             while shown < self.num_frames and wanted[shown] <= own_index:
                 behind = own_index - wanted[shown]
-                yield picture if before is None else mix(picture, before, behind)
+                yield self.between(before, picture, 1 - behind) if behind else picture
                 shown += 1
             if shown == self.num_frames:
                 return

@@ -14,6 +14,7 @@ from ..media import import_pillow
 
 ELLIPSIS = "..."
 UNKNOWN = "?"
+_PROBED = 16
 _SLANT = 0.2
 _NEVER_DRAWN = "\u0378"
 """A code point that Unicode has not given out: every font shows its box for a missing letter."""
@@ -24,7 +25,9 @@ _FONT_FOLDERS = (
     "/usr/local/share/fonts",
     "/System/Library/Fonts",
     "/Library/Fonts",
+    "/System/Library/PrivateFrameworks/FontServices.framework/Resources/Reserved",
     "C:/Windows/Fonts",
+    "~/AppData/Local/Microsoft/Windows/Fonts",
     "~/.local/share/fonts",
     "~/.fonts",
     "~/Library/Fonts",
@@ -37,12 +40,26 @@ _FALLBACK_FONTS = (
     "NotoSansCJK-Regular",
     "NotoSansCJKsc-Regular",
     "SourceHanSans-Regular",
+    "NotoSansSC",
+    "NotoSansJP",
+    "NotoSansKR",
     "PingFang",
     "Hiragino Sans GB",
+    "\u30d2\u30e9\u30ae\u30ce\u89d2\u30b4\u30b7\u30c3\u30af W3",
+    "AppleSDGothicNeo",
+    "STHeiti",
     "msyh",
+    "simsun",
     "YuGothM",
+    "YuGothR",
+    "meiryo",
+    "msgothic",
     "malgun",
+    "NotoSerifCJK-Regular",
     "wqy-",
+    "DroidSansFallback",
+    "ipag",
+    "NanumGothic",
     "Arial Unicode",
     "DejaVuSans.",
     "NotoSans-Regular",
@@ -75,6 +92,14 @@ def plain(text: str) -> str:
     spaced = " ".join(text.split())
     kept = (c for c in spaced if unicodedata.category(c) not in ("Cc", "Cs", "Co", "Cn"))
     return unicodedata.normalize("NFC", "".join(kept))
+
+
+def has_letters(text: str) -> bool:
+    """Whether the fonts at hand have at least half of the letters of a text."""
+    fonts = [_own_font(_PROBED), *filter(None, (_font_at(p, _PROBED) for p in _fallback_paths()))]
+    letters = [letter for letter in text if letter.isalnum()]
+    found = sum(_letter(letter, fonts)[1] != UNKNOWN for letter in letters)
+    return 2 * found >= len(letters)
 
 
 def text_width(text: str, hand: Hand) -> int:
@@ -225,6 +250,12 @@ def _fallback_paths() -> tuple[Path, ...]:
             files += [p for p in root.rglob("*") if p.suffix.lower() in (".ttf", ".otf", ".ttc")]
     found = []
     for name in _FALLBACK_FONTS:
-        matches = (p for p in files if p.name.casefold().startswith(name.casefold()))
+        # File systems of macOS give accents and voiced kana as letters of their own.
+        begins = unicodedata.normalize("NFC", name).casefold()
+        matches = (p for p in files if _font_name(p).startswith(begins))
         found += sorted(matches)[:1]
     return tuple(found)
+
+
+def _font_name(path: Path) -> str:
+    return unicodedata.normalize("NFC", path.name).casefold()

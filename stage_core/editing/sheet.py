@@ -19,7 +19,7 @@ from ..story.shot_list import Shot, ShotList, duration
 from ..story.storyboard import ShotStatus, Storyboard
 from ..story.timeline import Frames, overlap
 from .conform import cover
-from .lettering import Hand, plain, shorten, text_width, wrap, write
+from .lettering import Hand, has_letters, plain, shorten, text_width, wrap, write
 from .slate import ACCENT, INK, draw_link, draw_movement, draw_status
 
 SHOTS_PER_SHEET = 60
@@ -35,6 +35,8 @@ _SIGN = 22
 _HEADER_HEIGHT = 168
 _SLATE_HEIGHT = 66
 _WORDS_GAP = 8
+# Of a panel's sides: those of a keyframe between start and end.
+_SMALLER = 0.3
 
 # These three would read as words for something else without their noun.
 _ANGLE_WORDS = {
@@ -51,37 +53,80 @@ _SMALL = Hand(15, _GREY)
 _MARK = Hand(15, ACCENT)
 _WORDS = Hand(16, INK)
 _SPEECH = Hand(16, (92, 88, 82), slanted=True)
+_STATUS = {
+    ShotStatus.PLANNED: _SMALL,
+    ShotStatus.DRAWN: replace(_SMALL, ink=(158, 104, 12)),
+    ShotStatus.FILMED: replace(_SMALL, ink=(38, 122, 64)),
+}
+NO_FONT = "no font of this machine writes this text: shot {}"
 
 
-def draw_sheet(board: Storyboard, page: int = 0) -> Tensor:
+@dataclass(frozen=True)
+class Panel:
+    """Where a shot stands on a sheet: left, top, right, bottom in pixels."""
+
+    shot_id: str
+    status: ShotStatus
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class _Page:
+    """The shots of one sheet in rows, with the heights of header and rows."""
+
+    rows: tuple[tuple[Shot, ...], ...]
+    heights: tuple[int, ...]
+    layout: _Layout
+
+    @classmethod
+    def of(cls, board: Storyboard, page: int, most: int) -> _Page:
+        last = num_sheets(board, most) - 1
+        if not 0 <= page <= last:
+            raise ValueError(f"sheet {page} of a film with sheets 0 to {last}")
+        plan = board.shot_list
+        shots = plan.shots[page * most : (page + 1) * most]
+        # All sheets of a film are alike, also the last one with few shots.
+        layout = _layout(plan, min(most, len(plan.shots)))
+        columns = range(0, len(shots), layout.columns)
+        rows = tuple(shots[i : i + layout.columns] for i in columns)
+        return cls(rows, (_HEADER_HEIGHT, *(_row_height(row, layout) for row in rows)), layout)
+
+
+def draw_sheet(board: Storyboard, page: int = 0, most: int = SHOTS_PER_SHEET) -> Tensor:
     """A storyboard sheet, [H, W, 3] uint8: start and end of each shot under its slate.
 
-    A sheet has at most 60 shots; `page` counts the sheets of a longer film from 0. One picture
-    is open at a time.
+    A sheet has at most `most` shots; `page` counts the sheets of a longer film from 0. One
+    picture is open at a time.
 
     Raises:
         ValueError: the film has no such page.
     """
-    if not 0 <= page < num_sheets(board):
-        raise ValueError(f"sheet {page} of a film with sheets 0 to {num_sheets(board) - 1}")
-    plan = board.shot_list
-    shots = plan.shots[page * SHOTS_PER_SHEET : (page + 1) * SHOTS_PER_SHEET]
-    layout = _layout(plan, len(shots))
-    rows = [shots[i : i + layout.columns] for i in range(0, len(shots), layout.columns)]
-    heights = [_HEADER_HEIGHT, *(_row_height(row, layout) for row in rows)]
+    paper = _Page.of(board, page, most)
     # Row by row: the sheet of sixty shots is 50 MB, and Pillow would hold it three times.
-    sheet = torch.empty(sum(heights), layout.width, 3, dtype=torch.uint8)
-    bands = sheet.split(heights)
-    _draw_header(bands[0], board, page)
-    starts = first_frames(plan)
-    for band, row in zip(bands[1:], rows, strict=True):
-        _draw_row(band, board, [(shot, starts[shot.id]) for shot in row], layout)
+    sheet = torch.empty(sum(paper.heights), paper.layout.width, 3, dtype=torch.uint8)
+    bands = sheet.split(list(paper.heights))
+    _draw_header(bands[0], board, (page, num_sheets(board, most)))
+    starts = first_frames(board.shot_list)
+    for band, row in zip(bands[1:], paper.rows, strict=True):
+        _draw_row(band, board, [(shot, starts[shot.id]) for shot in row], paper.layout)
     return sheet
 
 
-def num_sheets(board: Storyboard) -> int:
-    """How many sheets the film fills."""
-    return math.ceil(len(board.shot_list.shots) / SHOTS_PER_SHEET)
+def num_sheets(board: Storyboard, most: int = SHOTS_PER_SHEET) -> int:
+    """How many sheets of at most `most` shots the film fills."""
+    return math.ceil(len(board.shot_list.shots) / most)
+
+
+def panels(board: Storyboard, page: int = 0) -> tuple[Panel, ...]:
+    """Where the shots stand on a sheet of `draw_sheet`, in film order."""
+    paper, found, top = _Page.of(board, page, SHOTS_PER_SHEET), [], _HEADER_HEIGHT
+    for row, height in zip(paper.rows, paper.heights[1:], strict=True):
+        for column, shot in enumerate(row):
+            left = _MARGIN + column * (paper.layout.pair_width + _GUTTER)
+            box = left, top, left + paper.layout.pair_width, top + height - _GUTTER
+            found.append(Panel(shot.id, board.status(shot.id), box))
+        top += height
+    return tuple(found)
 
 
 def first_frames(plan: ShotList) -> dict[str, int]:
@@ -191,10 +236,14 @@ def _row_height(shots: Sequence[Shot], layout: _Layout) -> int:
 
 
 def _lines(shot: Shot, layout: _Layout) -> tuple[list[str], list[str]]:
-    """Description and dialogue, two lines of each at most."""
+    """Description and dialogue, two lines of each at most; the shot's id where no font here has
+    the letters of either."""
+    words, speech = plain(shot.description), plain(shot.dialogue)
+    if not has_letters(words + speech):
+        words, speech = NO_FONT.format(shot.id), ""
     return (
-        wrap(shot.description, layout.pair_width, _WORDS, 2),
-        wrap(shot.dialogue, layout.pair_width, _SPEECH, 2),
+        wrap(words, layout.pair_width, _WORDS, 2),
+        wrap(speech, layout.pair_width, _SPEECH, 2),
     )
 
 
@@ -209,12 +258,13 @@ def _canvas(pixels: Tensor, ground: tuple[int, int, int] = _PAPER) -> Iterator[t
     pixels.copy_(torch.from_numpy(numpy.array(image)))
 
 
-def _draw_header(band: Tensor, board: Storyboard, page: int) -> None:
+def _draw_header(band: Tensor, board: Storyboard, page: tuple[int, int]) -> None:
+    """Title and facts; `page` is the number of the sheet, from 0, and how many there are."""
     right = band.shape[1] - _MARGIN
     room = right - _MARGIN
     with _canvas(band) as (_, draw):
-        if num_sheets(board) > 1:
-            note = f"sheet {page + 1} of {num_sheets(board)}"
+        if page[1] > 1:
+            note = f"sheet {page[0] + 1} of {page[1]}"
             room -= text_width(note, _FACTS) + _GUTTER
             write(draw, (right - text_width(note, _FACTS), _MARGIN + 10), note, _FACTS)
         title = plain(board.shot_list.title) or "Untitled"
@@ -252,6 +302,7 @@ def _draw_row(
             pair = board.pair(shot.id)
             _draw_panel(image, draw, left, pair.start, layout)
             _draw_panel(image, draw, box[1] - layout.panel_width, pair.end, layout)
+            _draw_between(image, draw, left, board, shot, layout)
             _draw_words(draw, left, shot, layout)
 
 
@@ -280,7 +331,7 @@ def _draw_state(draw: Any, box: tuple[int, int], board: Storyboard, shot: Shot) 
     length = f"{shot.num_frames} f   {float(seconds):.1f} s"
     length_left = right - text_width(length, _SMALL)
     write(draw, (length_left, top), length, _SMALL)
-    marks_left = write(draw, (left + 21, top), status.value, _SMALL) + 16
+    marks_left = write(draw, (left + 21, top), status.value, _STATUS[status]) + 16
     marks = "  \u00b7  ".join(_marks(board, shot))
     write(draw, (marks_left, top), shorten(marks, length_left - marks_left - 16, _MARK), _MARK)
 
@@ -295,6 +346,11 @@ def _marks(board: Storyboard, shot: Shot) -> Iterator[str]:
         yield "continues"
     if pair.given:
         yield " and ".join(sorted(pair.given, reverse=True)) + " given"
+    beyond, inside = len(board.beyond(shot)), len(board.between.get(shot.id, ()))
+    if inside > beyond:
+        yield _counted(inside - beyond, "between")
+    if beyond:
+        yield _counted(beyond, "beyond the end")
     if shot.keep:
         yield "keep"
     if pair.older_memory:
@@ -313,6 +369,26 @@ def _draw_panel(image: Any, draw: Any, left: int, picture: Picture | None, layou
     draw.rectangle([left, top, right, bottom], fill=_EMPTY, outline=_RULE)
     draw.line([left, top, right, bottom], fill=_RULE, width=1)
     draw.line([left, bottom, right, top], fill=_RULE, width=1)
+
+
+def _draw_between(
+    image: Any, draw: Any, left: int, board: Storyboard, shot: Shot, layout: _Layout
+) -> None:
+    """Keyframes between the ends, small on the foot of the panels, each at its time."""
+    _, image_module, _ = import_pillow()
+    width, height = round(layout.panel_width * _SMALLER), round(layout.panel_height * _SMALLER)
+    top = _SLATE_HEIGHT + layout.panel_height - height - _PANEL_GAP
+    room = layout.pair_width - width
+    for keyframe in board.all_keyframes(shot):
+        if 0 < keyframe.index < shot.num_frames - 1:
+            at = left + round(room * keyframe.index / (shot.num_frames - 1))
+            panel = cover(keyframe.picture.image, width, height)
+            image.paste(image_module.fromarray(panel.contiguous().numpy()), (at, top))
+            draw.rectangle([at, top, at + width, top + height], outline=_PAPER, width=2)
+
+
+def _counted(count: int, where: str) -> str:
+    return f"{count} keyframe{'s' if count > 1 else ''} {where}"
 
 
 def _draw_words(draw: Any, left: int, shot: Shot, layout: _Layout) -> None:

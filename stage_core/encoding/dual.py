@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import torch
@@ -18,15 +18,16 @@ from torch import Tensor
 
 from ..diffusion.canvas import PATCH, stack_pair
 from ..story.frames import FramePair, Picture
-from ..story.memory import MemoryFrame
+from ..story.memory import MemoryFrame, MemoryPack
+from ..story.shot_list import Shot
 from .pyramid import shrunk_size
 
 VAE_SIDE = 8
 STEP = 16
 VISION_STEP = 28
 LONGEST_ASPECT = 180
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+VISION_MEAN = (0.48145466, 0.4578275, 0.40821073)
+VISION_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 _VISION_PATCH = 14
 _VISION_PIXELS = (56 * 56, 3584 * 3584)
 _MERGED = 2
@@ -57,6 +58,9 @@ class Once(Generic[T]):
 
     capacity: int
     _made: OrderedDict[Hashable, T] = field(default_factory=OrderedDict)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._made
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The result for `key`, made now if it is not kept."""
@@ -129,7 +133,7 @@ def vision_patches(image: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """
     seen = vision_pixels(image).float() / 255
     height, width, _ = seen.shape
-    seen = (seen - torch.tensor(_MEAN)) / torch.tensor(_DEVIATION)
+    seen = (seen - torch.tensor(VISION_MEAN)) / torch.tensor(VISION_DEVIATION)
     patches = rearrange(
         seen.expand(_FRAMES, -1, -1, -1),
         "t (h mh ph) (w mw pw) c -> (h w mh mw) (c t ph pw)",
@@ -154,6 +158,18 @@ def memory_tokens(frames: Sequence[MemoryFrame], areas: EncoderAreas) -> int:
         for width, height in [areas.vae_size(frame.picture)]
     )
     return sum(height * width // PATCH**2 for height, width in sizes)
+
+
+def pack_tokens(pack: MemoryPack, size: tuple[int, int], areas: EncoderAreas) -> int:
+    """How many tokens a full memory pack costs a model at every step.
+
+    Args:
+        size: width and height of the frames of shots.
+    """
+    width, height = size
+    blank = MemoryFrame(Picture.of(torch.zeros(height, width, 3, dtype=torch.uint8)), "end")
+    full = replace(pack, recent=(blank,) * pack.capacity)
+    return memory_tokens(full.shown(Shot("1", "")), areas)
 
 
 def held_canvas(

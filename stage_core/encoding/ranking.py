@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from einops import rearrange
@@ -13,11 +14,42 @@ from torch.nn import functional
 from ..story.frames import Picture
 from ..story.memory import MemoryFrame, MemoryPack
 from ..story.shot_list import Shot
+from .dual import Once
 
 Relevance = Callable[[Shot, Picture], float]
 """How much a picture has to do with a shot: a text-image similarity, for example."""
 
 _GRID = (9, 16)
+_KEPT_DESCRIPTORS = 4096
+
+
+class Ranker(Protocol):
+    """Judges remembered frames; `identity` changes when its judgement may."""
+
+    identity: str
+
+    def relevance(self, newest: Picture) -> Relevance:
+        """The measure of relevance for a shot that follows on this picture."""
+        ...
+
+
+class Likeness:
+    """Relevance is likeness to the newest picture, each picture described once, by content.
+
+    `describe` gives a unit vector [D] of a picture.
+    """
+
+    def __init__(self, describe: Callable[[Picture], Tensor], identity: str):
+        self.identity = identity
+        self._describe = describe
+        self._described: Once[Tensor] = Once(_KEPT_DESCRIPTORS)
+
+    def relevance(self, newest: Picture) -> Relevance:
+        """Of any shot: only the pictures count."""
+        return lambda shot, picture: similarity(self._vector(newest), self._vector(picture))
+
+    def _vector(self, picture: Picture) -> Tensor:
+        return self._described.get(picture.digest, lambda: self._describe(picture))
 
 
 def by_relevance(pack: MemoryPack, shot: Shot, relevance: Relevance) -> MemoryPack:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ _PREFIX = re.compile(
     r"text_encoders_\w+?_transformer_|text_encoder_|transformer_(?!blocks)|model_|language_model_)*"
 )
 PEFT_SETTINGS = "lora_adapter_metadata"
+_PEFT_FILE, _PEFT_BESIDE = "adapter_model.safetensors", "adapter_config.json"
 _FIRST_BRANCH = ("", "0", "default")
 
 _log = logging.getLogger(__name__)
@@ -72,8 +74,9 @@ def read_lora(weights: Weights) -> Lora:
     """The adapters in a file.
 
     Of alternative branches only the first counts: the release never applies another, and never
-    their sum. The scale is the file's alpha / rank, 1 where no alpha is given for a layer or,
-    in the metadata that diffusers writes, for all.
+    their sum. The scale is the file's alpha / rank, 1 where no alpha is given for a layer or for
+    all; alpha / sqrt(rank) where the file says that its ranks are stabilised. What counts for all
+    is in the metadata that diffusers writes, or in the file that PEFT writes beside its own.
 
     Raises:
         ValueError: the file holds no adapter, or factors that do not fit each other.
@@ -84,8 +87,8 @@ def read_lora(weights: Weights) -> Lora:
     for name, tensor, _ in weights.renamed(lambda name: name if name in where else None).read():
         key, side = where[name]
         parts.setdefault(key, {})[side] = tensor
-    alpha = common_alpha(weights)
-    layers = {key: _factors(weights, key, part, alpha) for key, part in parts.items()}
+    common = _Common(common_alpha(weights), rank_stabilised(weights))
+    layers = {key: _factors(weights, key, part, common) for key, part in parts.items()}
     if not layers:
         raise ValueError(f"{weights.path} is not {weights.what}: none of its keys is an adapter's")
     odd = sum(abs(factors.scale - 1) > 1e-6 for factors in layers.values())
@@ -130,7 +133,7 @@ def attach(lora: Lora, networks: list[nn.Module], strength: float = 1.0) -> int:
     if not matched:
         raise ValueError(
             f"{lora.source} fits nothing here: none of its {len(lora.layers)} adapters belongs to "
-            f"a layer of the storyboard model, for example {min(lora.layers)}"
+            f"a layer of this model, for example {min(lora.layers)}"
         )
     for key, linear in matched.items():
         _attach(linear, LowRank(lora.layers[key], strength), f"{lora.source}: {key}")
@@ -152,18 +155,44 @@ def layer_key(path: str) -> str:
 
 
 def common_alpha(weights: Weights) -> float | None:
-    """The alpha of all adapters, where diffusers wrote one into the metadata."""
-    try:
-        stored = json.loads(weights.metadata.get(PEFT_SETTINGS, "{}"))
-    except ValueError:
-        stored = {}
-    found = [value for name, value in stored.items() if name.split(".")[-1] == "lora_alpha"]
+    """The alpha of all adapters, where diffusers or PEFT wrote one down."""
+    found = _settings(weights, "lora_alpha")
     return float(found[0]) if found else None
 
 
-def _factors(
-    weights: Weights, key: str, part: dict[str, Tensor], common_alpha: float | None
-) -> Factors:
+def rank_stabilised(weights: Weights) -> bool:
+    """Whether the file says that alpha is to be divided by the square root of the rank.
+
+    Source: Kalajdzievski 2023, arXiv:2312.03732.
+    """
+    return any(_settings(weights, "use_rslora"))
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What counts for all adapters of a file."""
+
+    alpha: float | None
+    rank_stabilised: bool
+
+
+def _settings(weights: Weights, setting: str) -> list[Any]:
+    """What the file's own metadata, or PEFT's file beside it, says of a setting."""
+    texts = [weights.metadata.get(PEFT_SETTINGS, "{}")]
+    beside = weights.path.with_name(_PEFT_BESIDE)
+    if weights.path.name == _PEFT_FILE and beside.is_file():
+        texts.append(beside.read_text(encoding="utf-8", errors="replace"))
+    found = []
+    for text in texts:
+        try:
+            stored = json.loads(text)
+        except ValueError:
+            continue
+        found += [value for name, value in stored.items() if name.split(".")[-1] == setting]
+    return found
+
+
+def _factors(weights: Weights, key: str, part: dict[str, Tensor], common: _Common) -> Factors:
     if "down" not in part or "up" not in part:
         raise ValueError(f"{weights.path}: the adapter of {key} lacks one of its two factors")
     down, up = part["down"], part["up"]
@@ -172,8 +201,9 @@ def _factors(
             f"{weights.path}: the factors of {key}, {tuple(down.shape)} and {tuple(up.shape)}, "
             "do not fit each other"
         )
-    alpha = float(part["alpha"]) if "alpha" in part else common_alpha
-    return Factors(down, up, 1.0 if alpha is None else alpha / down.shape[0])
+    alpha, rank = float(part["alpha"]) if "alpha" in part else common.alpha, down.shape[0]
+    divisor = math.sqrt(rank) if common.rank_stabilised else rank
+    return Factors(down, up, 1.0 if alpha is None else alpha / divisor)
 
 
 def _attach(linear: nn.Linear, adapter: LowRank, name: str) -> None:

@@ -5,29 +5,41 @@ A namespace of layers like torch.nn, for the `ops` of our transformers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..kernels import dequantise as kernels
+
+Conv3d = nn.Conv3d
 LayerNorm = nn.LayerNorm
 RMSNorm = nn.RMSNorm
 
 EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2)
 _BLOCK = 64
+_ALIGNMENT = 256
 _LARGEST = torch.finfo(torch.float8_e4m3fn).max
 _LEAST_SCALE = 1e-8
 
 
 class Linear(nn.Linear):
-    """A linear layer of any weight dtype; `scale_weight`, where there is one, multiplies it."""
+    """A linear layer of any weight dtype; `scale_weight`, where there is one, multiplies it.
+
+    `wide` is the weight as numbers of that size, where a `Widener` keeps it for a while.
+    """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True):
         super().__init__(in_features, out_features, bias)
         self.register_buffer("scale_weight", None)
+        self.wide: Tensor | None = None
 
     def forward(self, tokens: Tensor) -> Tensor:
-        weight = dequantise(self.weight, self.scale_weight).to(tokens.dtype)
+        weight = self.wide
+        if weight is None or weight.dtype != tokens.dtype:
+            weight = dequantise(self.weight, self.scale_weight).to(tokens.dtype)
         return functional.linear(tokens, weight, self.bias)
 
     def quantise(self) -> None:
@@ -35,6 +47,43 @@ class Linear(nn.Linear):
         if self.weight.dtype not in EIGHT_BITS:
             weight, self.scale_weight = quantise(self.weight)
             self.weight = nn.Parameter(weight, requires_grad=False)
+
+
+class Widener:
+    """Widens the eight-bit weights among layers once for all that is computed with them.
+
+    `dtype` is that of the tokens. The numbers are those that each layer would make itself.
+    """
+
+    def __init__(self, dtype: torch.dtype):
+        self._dtype = dtype
+
+    def num_bytes(self, layers: Sequence[nn.Module]) -> int:
+        """What the wide weights take."""
+        return sum(self._room(layer) for layer in _narrow(layers))
+
+    def widen(self, layers: Sequence[nn.Module], memory: Tensor) -> None:
+        """Let the layers use wide weights, which are put into `memory`, uint8."""
+        start = 0
+        for layer in _narrow(layers):
+            weight = layer.weight
+            inside = memory[start : start + weight.numel() * self._dtype.itemsize]
+            layer.wide = inside.view(self._dtype).view(weight.shape)
+            kernels.dequantise(weight, layer.scale_weight, layer.wide)
+            start += self._room(layer)
+
+    def narrow(self, layers: Sequence[nn.Module]) -> None:
+        """Let the layers make their weights wide themselves."""
+        for layer in _narrow(layers):
+            layer.wide = None
+
+    def _room(self, layer: Linear) -> int:
+        return -(-layer.weight.numel() * self._dtype.itemsize // _ALIGNMENT) * _ALIGNMENT
+
+
+def widener_for(network: nn.Module, dtype: torch.dtype) -> Widener | None:
+    """What widens the weights of a network, None where none of them needs it."""
+    return Widener(dtype) if _narrow(tuple(network.modules())) else None
 
 
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,3 +110,9 @@ def dequantise(weight: Tensor, scale: Tensor | None) -> Tensor:
     if scale.ndim < 3:
         return wide * scale
     return (rearrange(wide, "o (b i) -> o b i", b=scale.shape[1]) * scale).reshape(wide.shape)
+
+
+def _narrow(layers: Sequence[nn.Module]) -> list[Linear]:
+    return [
+        layer for layer in layers if isinstance(layer, Linear) and layer.weight.dtype in EIGHT_BITS
+    ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from ..story.cinematography import CameraAngle, CameraMovement, ShotScale, TransitionKind
+from ..story.members import Member
 from ..story.shot_list import Scene
 
 
@@ -76,6 +77,7 @@ class Outline:
     theme: str = ""
     look: str = ""
     negative: str = ""
+    cast: tuple[Member, ...] = ()
 
 
 def spoken_characters(dialogue: str) -> int:

@@ -24,6 +24,7 @@ from ..story.shot_list import Scene
 from .drafts import Draft, Outline, TransitionDraft
 from .elements import Element, Kind, Line, elements, plain, text_lines, title_page
 from .headings import parse_heading, readable
+from .naming import read_cast
 from .people import Speakers
 from .terms import add_values, find_transition, parse_items
 
@@ -132,6 +133,7 @@ def read_fountain(text: str) -> Outline:
         theme=page.get("theme", page.get("logline", "")),
         look=page.get("look", page.get("style", "")),
         negative=page.get("negative", page.get("negative prompt", "")),
+        cast=read_cast(page.get("cast", "")),
     )
 
 

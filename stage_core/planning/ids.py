@@ -44,6 +44,14 @@ def with_ids(texts: Sequence[str], explicit: Sequence[str], earlier: Known = ())
     return _name_new(ids, [])
 
 
+def with_copies(order: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The ids of an order in which some appear again: the first keeps its id, each copy gets one
+    as a new shot in its place does, and none of the `known` ids."""
+    first = {shot_id: place for place, shot_id in reversed(list(enumerate(order)))}
+    ids = [shot_id if first[shot_id] == place else "" for place, shot_id in enumerate(order)]
+    return _name_new(ids, list(known))
+
+
 def _match(
     texts: Sequence[str], explicit: Sequence[str], earlier: Known
 ) -> tuple[dict[int, int], int]:

@@ -15,6 +15,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from ..story.members import name_key
 from .headings import readable
 
 
@@ -49,11 +50,6 @@ _ROLES = _word_set(
 _COMPANY = _word_set("and with beside behind toward towards facing opposite near to at on")
 _INTRODUCED = re.compile(r"\s*(?:\((?=[^()]{0,40}\d)|,\s*(?:\w+\s+){0,2}(?:mid-)?\d{1,2}s?\b)")
 _VERB_AFTER = re.compile(r"(?:['\u2019][Ss])?,?\s+(?=\w)")
-
-
-def name_key(name: str) -> str:
-    """Equal for all spellings of one name: ANNA, Anna."""
-    return unicodedata.normalize("NFC", " ".join(name.split())).casefold()
 
 
 class Speakers:
@@ -100,6 +96,18 @@ class Speakers:
         for name in cues:
             cast.setdefault(name_key(name), self._names.get(name_key(name), readable(name)))
         return tuple(cast.values())
+
+
+def names_in_capitals(text: str) -> tuple[str, ...]:
+    """What a short text writes in capitals, each once: in a theme those are its people."""
+    names = (readable(text[start:end]) for start, end, _ in _capital_runs(text))
+    return tuple(dict.fromkeys(names))
+
+
+def roles_in(text: str) -> tuple[str, ...]:
+    """The roles that a text names, such as boy or nurse, each once."""
+    words = (word.casefold() for word in _WORD.findall(text) if word.upper() in _ROLES)
+    return tuple(dict.fromkeys(words))
 
 
 def _capitals_for_people(text: str) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Protocol
 
-from ..errors import PlanError
+from ..errors import AnswerError, PlanError
 from ..story.cinematography import (
     CUT,
     CameraAngle,
@@ -17,6 +17,7 @@ from ..story.cinematography import (
     Transition,
     TransitionKind,
 )
+from ..story.members import Member
 from ..story.shot_list import (
     MAX_SHOTS,
     UNTITLED,
@@ -26,10 +27,13 @@ from ..story.shot_list import (
     load_json,
     shot_list_from_record,
 )
+from .answer import looks_like_answer, read_answer
+from .director import retry_request
 from .drafts import Draft, Length, Outline, TransitionDraft, spoken_characters
 from .elements import text_lines
 from .fountain import read_fountain
 from .ids import with_ids
+from .naming import with_cast
 from .records import read_records
 from .table import is_table, read_table
 from .wording import camera_movement, opening_terms
@@ -49,18 +53,22 @@ PLANNERS: Mapping[str, Planner] = {
     "fountain": read_fountain,
     "table": read_table,
     "records": read_records,
+    "answer": read_answer,
 }
 FORMATS = ("auto", *PLANNERS)
 
 _JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[{\]])")
+_OWN_JSON = re.compile(r'\s*\{\s*"schema"\s*:\s*"stage\.')
 _TRANSITION_LENGTH = Length(Fraction(1))
 
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """What the text leaves open. Title, theme, look and negative go before the text's own.
+    """What the text leaves open. Title, theme, look and negative go before the text's own, and
+    so does the look of a member of `cast`.
 
     Where no length is given a shot lasts `default_seconds` and the time to read its dialogue.
+    `num_shots`: a text with another number is refused; 0 takes any.
     """
 
     frame_format: FrameFormat = field(default_factory=FrameFormat)
@@ -72,6 +80,8 @@ class PlanSettings:
     format: str = "auto"
     default_seconds: Fraction = Fraction(3)
     characters_per_second: int = 15
+    num_shots: int = 0
+    cast: tuple[Member, ...] = ()
 
     def __post_init__(self):
         if self.format not in FORMATS:
@@ -92,7 +102,8 @@ def plan(
     nothing else. A shot list in JSON keeps its own frame format and seed.
 
     Raises:
-        PlanError: the text cannot be read, or has no shots; names the line where there is one.
+        PlanError: the text cannot be read, has no shots, or not so many as were asked for; names
+            the line where there is one. AnswerError where the text is a language model's answer.
     """
     settings = settings or PlanSettings()
     text = text.lstrip("\ufeff")
@@ -100,18 +111,37 @@ def plan(
     if not text.strip():
         raise PlanError("the text is empty; write a paragraph for each shot")
     kind = detect(text) if settings.format == "auto" else settings.format
-    shot_list = _own_json(text) if kind == "records" else None
+    if kind != "answer" or _OWN_JSON.match(text):
+        return _read(text, kind, settings, earlier)
+    try:
+        return _read(text, kind, settings, earlier)
+    except PlanError as error:
+        raise AnswerError(str(error), retry_request(settings.num_shots)) from None
+
+
+def _read(text: str, kind: str, settings: PlanSettings, earlier: ShotList | None) -> ShotList:
+    own = kind == "records" or _OWN_JSON.match(text)
+    shot_list = _own_json(text) if own else None
     if shot_list is None:
-        shot_list = _plan(PLANNERS[kind](text), settings, earlier)
+        answered = kind == "answer"
+        outline = read_answer(text, settings.num_shots) if answered else PLANNERS[kind](text)
+        shot_list = _plan(outline, settings, earlier)
+    if settings.num_shots not in (0, len(shot_list.shots)):
+        raise PlanError(
+            f"the text has {len(shot_list.shots)} shots, and {settings.num_shots} were asked for"
+        )
     said = {name: getattr(settings, name) for name in ("title", "theme", "look", "negative")}
     shot_list = replace(shot_list, **{name: value for name, value in said.items() if value.strip()})
+    shot_list = with_cast(shot_list, settings.cast)
     # JSON escapes may spell half a character too; there the text itself has no line for it.
     _check_unicode(shot_list.to_json(), known_line=False)
     return shot_list
 
 
 def detect(text: str) -> str:
-    """The format of a text: 'records', 'table' or 'fountain', which takes everything else."""
+    """The format of a text: 'answer', 'records', 'table' or 'fountain', for everything else."""
+    if looks_like_answer(text) and not _OWN_JSON.match(text):
+        return "answer"
     if _JSON.match(text):
         return "records"
     return "table" if is_table(text_lines(text)) else "fountain"
@@ -131,9 +161,9 @@ def _plan(outline: Outline, settings: PlanSettings, earlier: ShotList | None) ->
     if len(drafts) > MAX_SHOTS:
         raise PlanError(f"{len(drafts)} shots; a film has at most {MAX_SHOTS}")
     _check_order(drafts)
-    known = (
-        [(s.id, s.description or s.dialogue or s.prompt) for s in earlier.shots] if earlier else ()
-    )
+    # A copy that Arrange made has the words of its original, and no text of its own to be known by.
+    originals = [shot for shot in earlier.shots if not shot.copy_of] if earlier else ()
+    known = [(s.id, s.description or s.dialogue or s.prompt) for s in originals]
     ids = with_ids([d.wording for d in drafts], [d.id for d in drafts], known)
     shots = tuple(
         _shot(draft, shot_id, settings) for draft, shot_id in zip(drafts, ids, strict=True)
@@ -148,6 +178,7 @@ def _plan(outline: Outline, settings: PlanSettings, earlier: ShotList | None) ->
             frame_format=settings.frame_format,
             shots=shots,
             seed=settings.seed,
+            cast=outline.cast,
         )
     except ValueError as error:
         raise PlanError(str(error)) from None

@@ -1,9 +1,9 @@
 """A shot list as a table: Markdown, CSV (comma or semicolon) or TSV.
 
 A row is a shot. Columns come in any order under any of their usual names (`columns.py`). A
-Markdown file may hold several tables and prose around them; `Title:`, `Theme:`, `Look:` and
-`Negative:` lines at its top, or a heading `# Title`, speak about the whole film. In Markdown
-cells `\\|` is a bar, `<br>` a new line and `&#32;` a character by number.
+Markdown file may hold several tables and prose around them; `Title:`, `Theme:`, `Look:`,
+`Negative:` and `Cast:` lines at its top, or a heading `# Title`, speak about the whole film. In
+Markdown cells `\\|` is a bar, `<br>` a new line and `&#32;` a character by number.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..errors import PlanError
 from .columns import Cells, column_named, draft_from, unescape, unknown_column
 from .drafts import Draft, Outline
 from .elements import Line, text_lines, title_page
+from .naming import read_cast
 
 _RULE = re.compile(r"\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?")
 _DELIMITERS = (",", "\t", ";")
@@ -80,6 +81,7 @@ def _read_markdown(lines: list[Line]) -> Outline:
             place += 1
         drafts += _drafts((number, _markdown_cells(row)) for number, row in rows)
     page, rest = title_page(lines[:first])
+    cast = read_cast(page.get("cast", ""))
     page = {key: unescape(value) for key, value in page.items()}
     heading = next((text for _, text in rest if re.match(r"#\s+\S", text)), "")
     return Outline(
@@ -88,6 +90,7 @@ def _read_markdown(lines: list[Line]) -> Outline:
         theme=page.get("theme", page.get("logline", "")),
         look=page.get("look", page.get("style", "")),
         negative=page.get("negative", page.get("negative prompt", "")),
+        cast=cast,
     )
 
 

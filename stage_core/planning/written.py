@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from ..story.cinematography import Transition, TransitionKind
 from ..story.shot_list import Shot, ShotList
+from .naming import cast_line
 
 _FULL_COLUMNS = ("shot", "scale", "movement", "angle", "seconds", "cast", "description")
 
@@ -17,7 +18,7 @@ def written_out(shot_list: ShotList) -> str:
 
     `plan` reads an equal list back from it with the same frame format and seed, which belong
     to the settings and not to the text. Lengths are in seconds, so they last when the rate
-    changes. Columns that no shot uses are left out.
+    changes. Columns that no shot uses are left out. That a shot is a copy is not written.
     """
     rate = shot_list.frame_format.rate
     page = {
@@ -27,6 +28,7 @@ def written_out(shot_list: ShotList) -> str:
         "Negative": shot_list.negative,
     }
     head = [f"{key}: {_page_value(value)}" for key, value in page.items() if value]
+    head += [f"Cast: {cast_line(shot_list.cast, _by_number)}"] if shot_list.cast else []
     columns = {
         name: [cell(shot, rate) for shot in shot_list.shots] for name, cell in _COLUMNS.items()
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .frames import FramePair
+from .members import Member
 from .memory import MemoryPack
 from .shot_list import FrameFormat, Shot
 
@@ -13,7 +14,8 @@ from .shot_list import FrameFormat, Shot
 class ShotBrief:
     """The order for one shot: the plan's words, the film's format, memory, what is fixed.
 
-    `given` holds the halves of the pair that a model must keep as they are.
+    `given` holds the halves of the pair that a model must keep as they are. `members` are those
+    of the film's cast that the shot names; `look` has their looks before the film's.
     """
 
     shot: Shot
@@ -23,3 +25,4 @@ class ShotBrief:
     theme: str = ""
     look: str = ""
     negative: str = ""
+    members: tuple[Member, ...] = ()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import zip_longest
 
 from .frames import FramePair, Picture
+from .members import name_key
 from .shot_list import Shot
 
 
@@ -55,13 +58,15 @@ class MemoryPack:
     """References, which are never evicted, and the frames of earlier shots, newest first.
 
     `capacity` limits how many frames a model sees at once; references and the previous end
-    frame come first.
+    frame come first. `cast` has the pictures of the film's cast, which only shots see that name
+    the member.
     """
 
     references: tuple[MemoryFrame, ...] = ()
     recent: tuple[MemoryFrame, ...] = ()
     capacity: int = 8
     scale: MemoryScale = MemoryScale.FULL
+    cast: tuple[MemoryFrame, ...] = ()
 
     def __post_init__(self):
         if not 1 <= self.capacity <= 64:
@@ -81,6 +86,21 @@ class MemoryPack:
             if picture is not None
         )
         return replace(self, recent=frames + self.recent)
+
+    def with_cast_of(self, names: Iterable[str]) -> MemoryPack:
+        """The pack for a shot that names these: their pictures are references, as far as they fit.
+
+        One picture of each comes before a second of any, and room for the previous shot stays.
+        """
+        if not self.cast:
+            return self
+        pictures = [
+            [frame for frame in self.cast if name_key(name) in map(name_key, frame.names)]
+            for name in names
+        ]
+        in_turn = (frame for row in zip_longest(*pictures) for frame in row if frame)
+        room = max(0, self.capacity - 1 - len(self.references))
+        return replace(self, references=self.references + tuple(in_turn)[:room], cast=())
 
     def shown(self, shot: Shot) -> tuple[MemoryFrame, ...]:
         """What a model drawing `shot` sees, in order, each with the side of its place.

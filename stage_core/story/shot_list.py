@@ -18,8 +18,11 @@ from .cinematography import (
     Transition,
     TransitionKind,
 )
+from .members import Member, MemberKind, check_members
 
-SCHEMA = "stage.ShotList.1"
+SCHEMA = "stage.ShotList.2"
+# From each older schema to the next, with the fields that came with it.
+_NEXT: dict[str, tuple[str, dict[str, Any]]] = {"stage.ShotList.1": (SCHEMA, {"cast": []})}
 UNTITLED = "Untitled"
 MAX_JSON_CHARACTERS = 16 * 2**20
 MAX_SHOTS = 10_000
@@ -73,6 +76,8 @@ class Shot:
     the other fields. `continues`: starts on the previous shot's end frame. `keep`: approved,
     never drawn or filmed again unasked. `seed`: used literally when not None. `drawing` and
     `take` count from 1; the next number is another picture, another film of the same pictures.
+    `copy_of`: the id of the shot that this one repeats; its noise is drawn under that id, so it
+    shares drawings and takes for as long as nothing else of it changes.
     """
 
     id: str
@@ -93,12 +98,14 @@ class Shot:
     seed: int | None = None
     drawing: int = 1
     take: int = 1
+    copy_of: str = ""
 
     def __post_init__(self):
-        if not _ID.fullmatch(self.id):
-            raise ValueError(
-                f"shot id {self.id!r}: use 1 to 32 letters, digits, '-' and '_', such as '2A'"
-            )
+        for name in (self.id, self.copy_of or self.id):
+            if not _ID.fullmatch(name):
+                raise ValueError(
+                    f"shot id {name!r}: use 1 to 32 letters, digits, '-' and '_', such as '2A'"
+                )
         if not 2 <= self.num_frames <= 100_000:
             raise ValueError(f"shot {self.id}: {self.num_frames} frames; use 2 to 100000")
         if not (1 <= self.drawing <= 9999 and 1 <= self.take <= 9999):
@@ -112,7 +119,8 @@ class Shot:
 
 @dataclass(frozen=True)
 class ShotList:
-    """The shots of a film in order. `look` and `negative` go into every prompt.
+    """The shots of a film in order. `look` and `negative` go into every prompt, the look of a
+    member of `cast` into those of the shots that name it.
 
     `seed` is the film's; a shot's own noise depends on it, on the shot's id and on the number
     of its drawing or take.
@@ -125,8 +133,10 @@ class ShotList:
     frame_format: FrameFormat = FrameFormat()
     shots: tuple[Shot, ...] = ()
     seed: int = 0
+    cast: tuple[Member, ...] = ()
 
     def __post_init__(self):
+        check_members(self.cast)
         if not self.shots:
             raise ValueError(f"{self.title!r} has no shots; a film needs at least one")
         if len(self.shots) > MAX_SHOTS:
@@ -156,6 +166,16 @@ class ShotList:
             if shot.id == shot_id:
                 return shot
         raise ValueError(f"no shot {shot_id!r}; this film has {_listed(self.ids)}")
+
+    def members_of(self, shot: Shot) -> tuple[Member, ...]:
+        """The members of the film's cast that a shot names: in its cast, place or words."""
+        text = "\n".join((shot.scene.place, shot.description, shot.prompt))
+        return tuple(member for member in self.cast if member.is_named(shot.cast, text))
+
+    def look_of(self, shot: Shot) -> str:
+        """How a shot looks, for its prompt: the members that it names, then the whole film."""
+        words = [member.words for member in self.members_of(shot) if member.words]
+        return ". ".join([*words, self.look] if self.look else words)
 
     def with_shot(self, shot: Shot) -> ShotList:
         """The same list with the shot of this id replaced."""
@@ -239,11 +259,14 @@ def shot_list_from_record(record: Any) -> ShotList:
     if not isinstance(record, dict):
         raise PlanError("a shot list is a JSON object")
     schema = record.get("schema")
+    body = {key: value for key, value in record.items() if key != "schema"}
+    while isinstance(schema, str) and schema in _NEXT:
+        schema, added = _NEXT[schema]
+        body = {**added, **body}
     if schema != SCHEMA:
         raise PlanError(
             f"schema {schema!r} is not {SCHEMA!r}; a newer version of STAGE may have written it"
         )
-    body = {key: value for key, value in record.items() if key != "schema"}
     return _decode(ShotList, body, "shot list")
 
 
@@ -267,6 +290,7 @@ _NESTED: dict[str, type] = {
     "CameraAngle": CameraAngle,
     "CameraMovement": CameraMovement,
     "TransitionKind": TransitionKind,
+    "MemberKind": MemberKind,
 }
 _PLAIN = {
     "str": str,
@@ -321,6 +345,8 @@ def _decode_field(annotation: str, value: Any, where: str) -> Any:
 def _decode_item(annotation: str, item: Any, where: str) -> Any:
     if annotation.startswith("tuple[Shot"):
         return _decode(Shot, item, where)
+    if annotation.startswith("tuple[Member"):
+        return _decode(Member, item, where)
     _check_type("str", item, where)
     return item
 

@@ -12,6 +12,18 @@ from types import ModuleType
 
 import pytest
 
+# Fixtures for every module of this folder.
+from .small_wan import (  # noqa: F401
+    experts,
+    film,
+    filmed,
+    large_vae,
+    make,
+    model,
+    order,
+    small_vae,
+)
+
 PACK = Path(__file__).resolve().parents[2]
 # ComfyUI names a pack's module after its path; nothing in the pack may depend on that name.
 MODULE = "custom_nodes_stage_film"

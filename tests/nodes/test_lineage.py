@@ -1,9 +1,12 @@
 """A model's identity from the graph above it."""
 
 from dataclasses import dataclass, field
+from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 pytestmark = pytest.mark.comfy
 
@@ -103,3 +106,92 @@ def test_a_model_that_is_not_loaded_makes_nothing(pack):
     brief = story.storyboard.Storyboard(plan).brief(plan.shots[0], story.memory.MemoryPack())
     with pytest.raises(RuntimeError, match="shot 1"):
         model.film(brief, (), None, None)
+
+
+class Phased:
+    """A shot model that films in phases and says how many shots went together."""
+
+    remarks = ("filmed in phases",)
+
+    def __init__(self):
+        self.together = []
+
+    def film_many(self, jobs, sampling, on_step):
+        self.together.append(len(jobs))
+        for half in (1, 2):
+            for job in jobs:
+                on_step(job.brief.shot, half, 2)
+        yield from (clip_of(job) for job in jobs)
+
+
+class ByShot:
+    """A shot model that films one shot at a time."""
+
+    def film(self, brief, keyframes, sampling, on_step):
+        on_step(brief.shot, 1, 2)
+        on_step(brief.shot, 2, 2)
+        return clip_of(SimpleNamespace(brief=brief))
+
+
+def clip_of(job):
+    from stage_core.story.timeline import Clip
+
+    return Clip(job.brief.shot.id, torch.zeros(2, 4, 4, 3, dtype=torch.uint8), Fraction(8))
+
+
+@pytest.fixture
+def wrapped(pack, monkeypatch):
+    """A model on a node, with what the node's bar and its line of text show."""
+    shown = []
+    monkeypatch.setattr(pack.nodes.host, "say", shown.append)
+
+    def wrapped(model):
+        report = pack.nodes.host.Report("films")
+        Grid = pack.stage_core.backends.protocol.Grid
+        on_node = pack.nodes.lineage.NodeModel("name", frozenset(), Grid(256, 16), model, report)
+        return on_node, report, shown
+
+    return wrapped
+
+
+@pytest.fixture
+def jobs(pack):
+    """Jobs for three shots."""
+    story, protocol = pack.stage_core.story, pack.stage_core.backends.protocol
+    shots = tuple(story.shot_list.Shot(str(n)) for n in (1, 2, 3))
+    board = story.storyboard.Storyboard(story.shot_list.ShotList(shots=shots))
+    memory = story.memory.MemoryPack()
+    briefs = [board.brief(shot, memory) for shot in shots]
+    return [protocol.FilmJob(brief, (), protocol.Nowhere()) for brief in briefs]
+
+
+@pytest.mark.parametrize("model", [Phased(), ByShot()], ids=["phased", "by shot"])
+def test_the_bar_goes_up_to_the_end_whichever_way_a_model_films(wrapped, jobs, model):
+    on_node, report, shown = wrapped(model)
+    report.expect(3, "3 to film")
+    values = []
+
+    def on_step(*step):
+        report.on_step(*step)
+        values.append(report._value)
+
+    clips = list(on_node.film_many(jobs, None, on_step))
+    assert [clip.shot_id for clip in clips] == ["1", "2", "3"]
+    assert values == [500, 1000, 1500, 2000, 2500, 3000]
+    assert any(text.startswith("films shot 1, 1 of 3") for text in shown)
+    assert on_node.remarks == getattr(model, "remarks", ())
+
+
+def test_a_model_with_phases_gets_all_shots_at_once_and_none_when_there_are_none(wrapped, jobs):
+    on_node, report, _ = wrapped(Phased())
+    assert len(list(on_node.film_many(jobs, None, report.on_step))) == 3
+    assert list(on_node.film_many([], None, report.on_step)) == []
+    assert on_node.model.together == [3]
+
+
+def test_a_second_take_of_a_shot_counts_after_the_first(wrapped, jobs):
+    on_node, report, _ = wrapped(Phased())
+    report.expect(6, "6 to film")
+    for _ in range(2):
+        list(on_node.film_many(jobs, None, report.on_step))
+    assert report._value == 6000

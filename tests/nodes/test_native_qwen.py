@@ -64,6 +64,16 @@ def test_a_held_half_stays_while_the_other_is_drawn(native, model, half, sampler
     assert largest(found[1 - place], free[1 - place]) > 1e-3
 
 
+def test_words_stand_beyond_the_largest_picture_whatever_the_host_has_in_mind(pack, native):
+    positions = pack.stage_core.encoding.positions
+    pictures = positions.canvas_positions(2, 4, [(10, 12)])
+    places = native.ReleasedPositions(torch.nn.Identity(), pictures)(
+        torch.zeros(1, 3 + len(pictures), 3)
+    )
+    assert places[0, :3].tolist() == [[6, 6, 6], [7, 7, 7], [8, 8, 8]]
+    assert torch.equal(places[0, 3:], pictures.float())
+
+
 @needs_vectors
 def test_a_drawing_leaves_model_as_it_was(native, model):
     before = dict(model.object_patches), dict(model.model_options)
@@ -287,7 +297,71 @@ def wan_vae(pack, channels=16):
 def qwen_clip(pack):
     from comfy.text_encoders.qwen_image import QwenImageTEModel
 
-    return SimpleNamespace(cond_stage_model=QwenImageTEModel.__new__(QwenImageTEModel))
+    clip = SimpleNamespace(cond_stage_model=QwenImageTEModel.__new__(QwenImageTEModel))
+    clip.patcher = SimpleNamespace(get_model_object=lambda _: None, add_object_patch=lambda *_: 0)
+    clip.clone = lambda: clip
+    return clip
+
+
+def test_the_vision_tower_sees_a_picture_once_and_is_left_as_it_was(pack, native):
+    import comfy.model_management
+    import comfy.model_patcher
+
+    seen = []
+
+    class Transformer(torch.nn.Module):
+        def preprocess_embed(self, embed, device):
+            seen.append(float(embed["data"].sum()))
+            return embed["data"].mean(dim=(1, 2)), torch.tensor([[1, 2, 2]])
+
+    network, cpu = torch.nn.Module(), torch.device("cpu")
+    network.qwen25_7b = torch.nn.Module()
+    network.qwen25_7b.transformer = transformer = Transformer()
+    patcher = comfy.model_patcher.ModelPatcher(network, cpu, cpu)
+    clip = SimpleNamespace(patcher=patcher)
+    clip.clone = lambda: SimpleNamespace(patcher=patcher.clone())
+    once = native.seeing_once(clip)
+    comfy.model_management.load_models_gpu([once.patcher])
+    one, other = torch.ones(1, 2, 2, 3), torch.zeros(1, 2, 2, 3)
+    found = [
+        transformer.preprocess_embed({"type": "image", "data": data.clone()}, device=cpu)[0]
+        for data in (one, other, one)
+    ]
+    assert len(seen) == 2 and torch.equal(found[0], found[2])
+    once.patcher.unpatch_model(cpu)
+    transformer.preprocess_embed({"type": "image", "data": one}, device=cpu)
+    assert len(seen) == 3
+
+
+@needs_vectors
+def test_without_guidance_the_host_runs_one_branch_and_no_negative(native, model):
+    order, batches = replace(order_of(EXACT[0]), guidance=1.0, negative=None), []
+    counted = model.clone()
+    counted.set_model_unet_function_wrapper(
+        lambda apply, call: (
+            batches.append(len(call["cond_or_uncond"]))
+            or apply(call["input"], call["timestep"], **call["c"])
+        )
+    )
+    drawn(native, counted, order)
+    assert batches == [1] * (len(order.sigmas) - 1)
+
+
+def test_memory_is_ranked_by_what_clip_vision_sees_of_whole_frames(pack, native):
+    asked = []
+
+    def encode_image(image, crop):
+        asked.append((tuple(image.shape), crop))
+        return {"image_embeds": image.mean(dim=(1, 2))}
+
+    ranker = native.likeness(SimpleNamespace(encode_image=encode_image))
+    red, dark, blue = (
+        pack.stage_core.story.frames.Picture.of(torch.tensor(rgb).byte().expand(8, 16, 3).clone())
+        for rgb in ((200, 0, 0), (90, 0, 0), (0, 0, 200))
+    )
+    relevance = ranker.relevance(red)
+    assert relevance(None, dark) > 0.99 > relevance(None, blue)
+    assert asked == [((1, 8, 16, 3), False)] * 3
 
 
 @needs_vectors

@@ -1,6 +1,5 @@
 """Wan on ComfyUI's own classes with small random weights: conditions, clips, wrong pairings."""
 
-from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -9,177 +8,11 @@ import torch
 
 from stage_core.encoding.dual import fitted
 
+from .small_wan import LARGE_AREA, Cancelled, Sight, Words, inner, wan
+
 pytestmark = pytest.mark.comfy
 TWO, FOUR, ONE, SMALL = "Wan 2.2 14B", "Wan 2.2 14B, 4 steps", "Wan 2.1 14B", "Wan 2.2 5B"
-LARGE_AREA = 96 * 64
-
-
-class Cancelled(BaseException):
-    """Not an Exception, as an interrupt of the host is none."""
-
-
-class Words:
-    """In the place of the text encoder: random conditioning, the same for the same words."""
-
-    def __init__(self, width=4096, name="umt5xxl"):
-        self.width, self.name, self.asked = width, name, []
-
-    def tokenize(self, text):
-        return {self.name: text}
-
-    def encode_from_tokens_scheduled(self, tokens):
-        (text,) = tokens.values()
-        self.asked.append(text)
-        generator = torch.Generator().manual_seed(sum(map(ord, text)))
-        return [[torch.randn(1, 8, self.width, generator=generator), {}]]
-
-
-class Sight:
-    """In the place of the image encoder: counts, and gives a value of each picture's own."""
-
-    def __init__(self, width=1280):
-        self.width, self.seen = width, 0
-
-    def encode_image(self, image, crop):
-        assert not crop
-        self.seen += 1
-        states = image.mean().expand(1, 257, self.width).clone()
-        return SimpleNamespace(penultimate_hidden_states=states)
-
-
-def filled(network, seed, scale=0.05):
-    """The state of a network with small random weights."""
-    generator = torch.Generator().manual_seed(seed)
-    state = network.state_dict()
-    return {
-        name: torch.randn(tensor.shape, generator=generator) * scale
-        for name, tensor in state.items()
-    }
-
-
-def wan(channels, seed=1, latents=16, kind="t2v", **more):
-    """A MODEL of the host's loader: two blocks of random weights."""
-    import comfy.ldm.wan.model
-    import comfy.ops
-    import comfy.sd
-
-    network = comfy.ldm.wan.model.WanModel(
-        model_type=kind,
-        in_dim=channels,
-        dim=128,
-        ffn_dim=128,
-        out_dim=latents,
-        num_heads=1,
-        num_layers=2,
-        cross_attn_norm=True,
-        operations=comfy.ops.disable_weight_init,
-        dtype=torch.float32,
-        **more,
-    )
-    options = {"dtype": torch.float32}
-    return comfy.sd.load_diffusion_model_state_dict(filled(network, seed), model_options=options)
-
-
-@pytest.fixture(scope="module")
-def large_vae(pack):
-    import comfy.ldm.wan.vae
-    import comfy.sd
-
-    sizes = {"dim": 16, "z_dim": 16, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2}
-    more = {"attn_scales": [], "temperal_downsample": [False, True, True], "dropout": 0.0}
-    network = comfy.ldm.wan.vae.WanVAE(**sizes, **more)
-    return comfy.sd.VAE(sd=filled(network, 3, 0.2), dtype=torch.float32)
-
-
-@pytest.fixture(scope="module")
-def small_vae(pack):
-    import comfy.ldm.wan.vae2_2
-    import comfy.sd
-
-    full = comfy.ldm.wan.vae2_2.WanVAE
-    with pytest.MonkeyPatch.context() as patch:
-        # The host builds this one at its full size, whatever the file holds.
-        patch.setattr(
-            comfy.ldm.wan.vae2_2, "WanVAE", lambda **c: full(**{**c, "dim": 16, "dec_dim": 16})
-        )
-        sizes = {"z_dim": 48, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_scales": []}
-        more = {"temperal_downsample": [False, True, True], "dropout": 0.0}
-        network = comfy.ldm.wan.vae2_2.WanVAE(**sizes, **more)
-        return comfy.sd.VAE(sd=filled(network, 4, 0.2), dtype=torch.float32)
-
-
-@pytest.fixture(scope="module")
-def experts(pack):
-    return wan(36, seed=1), wan(36, seed=2)
-
-
-@pytest.fixture(scope="module")
-def make(pack, experts, large_vae):
-    """Makes a shot model of small pictures and few steps."""
-    module, checks = pack.nodes.native.wan, pack.nodes.native.wan_checks
-    Grid = pack.stage_core.backends.protocol.Grid
-
-    def make(models=experts, clip=None, vae=large_vae, sight=None, grid=None, **settings):
-        high, low = models
-        networks = checks.WanNetworks(high, low, clip or Words(), vae, sight)
-        usual = {"steps": 2, "switch_at": 1, "guidance": 2.0, "guidance_low": 2.0, "shift": 5.0}
-        usual |= {"sampler": "euler", "schedule": "simple", "longest": 17}
-        grid = grid or Grid(LARGE_AREA, 16, Fraction(16), 4)
-        return module.NativeWan(networks, module.WanSettings(**{**usual, **settings}), grid)
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def model(make):
-    return make()
-
-
-@pytest.fixture(scope="module")
-def order(pack):
-    """A brief and the keyframes of a shot of so many frames at 16 per second."""
-    story = pack.stage_core.story
-    Shot, Format = story.shot_list.Shot, story.shot_list.FrameFormat
-
-    def order(num_frames=5, halves=("start", "end"), seeds=(1, 2), **fields):
-        shot = replace(Shot("2", "Ida waits", num_frames=num_frames), **fields)
-        pair = story.frames.FramePair(shot.id)
-        for half, seed in zip(("start", "end"), seeds, strict=True):
-            if half in halves:
-                pair = replace(pair, **{half: picture(pack, seed)})
-        memory = story.memory.MemoryPack()
-        brief = story.brief.ShotBrief(shot, Format(96, 64, Fraction(16)), memory, pair)
-        return brief, pair.keyframes(num_frames)
-
-    return order
-
-
-def picture(pack, seed, height=64, width=200):
-    generator = torch.Generator().manual_seed(seed)
-    pixels = torch.randint(0, 256, (height, width, 3), generator=generator).byte()
-    return pack.stage_core.story.frames.Picture.of(pixels)
-
-
-@pytest.fixture(scope="module")
-def film(pack):
-    Sampling = pack.stage_core.backends.protocol.Sampling
-
-    def film(model, order, on_step=lambda *step: None, **sampling):
-        with torch.inference_mode():
-            clip = model.film(*order, Sampling(**sampling), on_step)
-        return clip.frames
-
-    return film
-
-
-@pytest.fixture(scope="module")
-def filmed(film, model, order):
-    return film(model, order())
-
-
-def inner(frames):
-    """What the model has filmed: the ends are the keyframes."""
-    return frames[1:-1]
+VACE = "Wan VACE"
 
 
 def test_a_clip_has_the_size_and_length_of_the_grid(film, model, order):
@@ -222,8 +55,9 @@ def test_without_a_keyframe_it_is_refused(film, model, order):
 
 
 def test_a_shot_too_long_is_refused_with_the_numbers(film, model, order):
-    with pytest.raises(ValueError, match=r"shot 2: 21 frames at 16 per second.* 17 well"):
-        film(model, order(num_frames=21))
+    says = r"shot 2: 37 frames at 16 per second.* 17 well; plan at most 17 of its 37 .* into 3 "
+    with pytest.raises(ValueError, match=says):
+        film(model, order(num_frames=37))
 
 
 def test_both_models_film(film, make, experts, filmed, order):
@@ -250,7 +84,8 @@ def test_steps_are_counted_up_to_all(film, make, order, sampler):
 
 
 def steps_of(steps):
-    return lambda shot, done, total: steps.append((done, total))
+    """Notes each number of steps once: filming begins with several things to encode."""
+    return lambda shot, *step: steps.append(step) if step not in steps[-1:] else None
 
 
 def test_filming_is_cancelled_within_a_step(film, model, order):
@@ -263,7 +98,7 @@ def test_filming_is_cancelled_within_a_step(film, model, order):
 
     with pytest.raises(Cancelled):
         film(model, order(), cancel)
-    assert len(reports) == 2
+    assert [step[1] for step in reports if step[1]] == [1]
 
 
 def test_the_host_is_interrupted_inside_a_step(film, model, order):
@@ -392,8 +227,8 @@ def test_the_grid_is_known_from_the_graph(pack, node, name, size, found):
 def test_each_choice_of_settings_makes_a_model(pack, node, experts, large_vae, small_vae):
     cls = node("STAGE_ShotModel")
     options = next(slot for slot in cls.GET_SCHEMA().inputs if slot.id == "settings").options
-    assert [option.key for option in options] == [TWO, FOUR, ONE, SMALL]
-    for option in options:
+    assert [option.key for option in options] == [TWO, FOUR, ONE, SMALL, VACE]
+    for option in options[:-1]:
         values = {"settings": option.key} | {slot.id: slot.default for slot in option.inputs}
         is_small = option.key == SMALL
         parts = {"model_high": wan(48, latents=48) if is_small else experts[0], "clip": Words()}
@@ -401,7 +236,7 @@ def test_each_choice_of_settings_makes_a_model(pack, node, experts, large_vae, s
         two = {"model_low": experts[1]} if "switch_at" in values else {}
         (made,) = cls.execute(**parts, **two).result
         inputs = {"settings": option.key, "settings.size": values["size"]}
-        assert made.grid == cls.grid_of(inputs) and made.reads == cls.reads
+        assert made.grid == cls.grid_of(inputs) and made.reads == cls.reads_of(inputs)
         if not two:
             with pytest.raises(ValueError, match="know one model"):
                 cls.execute(**parts, model_low=experts[1])

@@ -65,7 +65,7 @@ def red(height=48, width=64):
 
 def test_a_script_becomes_a_film(run, drawn, output):
     board, strip = run("DualEncoderShotSampler", storyboard=drawn)
-    (video,) = run("ShotStitcher", storyboard=board)
+    video, _ = run("ShotStitcher", storyboard=board)
     assert video.get_dimensions() == (64, 48)
     assert strip.ndim == 4 and strip.dtype == torch.float32
     assert len(list((output / "stage" / "Two Doors").glob("*.mkv"))) == 3
@@ -89,10 +89,13 @@ def test_a_script_that_cannot_be_read_has_a_fingerprint_too(node, output):
 
 def test_the_storyboard_draws_nothing_twice(run, plan, said):
     run("STEP2Storyboard", storyboard=plan)
-    assert said[0] == "draws 3 of 3 shots, 0 are kept"
+    assert said[0] == "draws 3 of 3 shots (3 new), 0 are kept"
     said.clear()
     run("STEP2Storyboard", storyboard=plan)
     assert said[0] == "draws 0 of 3 shots, 3 are kept"
+    said.clear()
+    run("STEP2Storyboard", storyboard=plan, redraw="everything")
+    assert said[0] == "draws 3 of 3 shots (3 asked for), 0 are kept"
 
 
 def test_only_the_chosen_shots_are_drawn(run, plan):
@@ -175,7 +178,7 @@ def test_pick_shot_goes_on_to_the_next_shot_to_film(run, node, drawn):
 def test_an_unfinished_board_plays_whole(run, plan, drawn):
     lengths = []
     for board in (plan, drawn):
-        (video,) = run("ShotStitcher", storyboard=board)
+        video, _ = run("ShotStitcher", storyboard=board)
         lengths.append(video.get_duration())
     assert lengths == pytest.approx([0.75, 0.75])
 
@@ -200,4 +203,4 @@ def test_execute_takes_the_inputs_that_the_schema_names(pack):
         names = {slot.id for slot in cls.GET_SCHEMA().inputs}
         parameters = inspect.signature(cls.execute).parameters.values()
         named = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
-        assert named <= names and (named == names or cls.__name__ == "MemoryPackBuilder")
+        assert named <= names and (named == names or len(named) < len(parameters))

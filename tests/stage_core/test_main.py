@@ -1,6 +1,7 @@
 """The command line, as a newcomer uses it: from script to film, and again after a change."""
 
 import json
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -9,11 +10,13 @@ import pytest
 import torch
 
 from stage_core import media
-from stage_core.__main__ import main
+from stage_core.__main__ import _Progress, main
 from stage_core.backends.load import load_storyboard_model
 from stage_core.backends.protocol import Grid
+from stage_core.backends.qwen_networks import QwenSource
+from stage_core.backends.tiny import TinyStoryboard
 from stage_core.editing.conform import conform
-from stage_core.story.shot_list import FrameFormat
+from stage_core.story.shot_list import FrameFormat, Shot
 from stage_core.story.timeline import Clip
 
 from .vectors import needs_vectors, released_folder, save
@@ -30,9 +33,8 @@ STORY = """\
 TINY = ("--storyboard-model", "tiny", "--shot-model", "tiny")
 
 
-@pytest.fixture
-def shoot(tmp_path):
-    """Makes the film of a story text; gives its report."""
+def shooting(tmp_path):
+    """Makes the film of a story text in a folder; gives its report."""
 
     def run(text=STORY, *options):
         story = tmp_path / "story.md"
@@ -46,6 +48,25 @@ def shoot(tmp_path):
         return json.loads(report.read_text(encoding="utf-8"))
 
     return run
+
+
+@pytest.fixture
+def shoot(tmp_path):
+    return shooting(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    shooting(folder)()
+    return folder
+
+
+@pytest.fixture
+def shoot_again(made_once, tmp_path):
+    """As `shoot`, where the film of STORY has been made before."""
+    shutil.copytree(made_once, tmp_path, dirs_exist_ok=True)
+    return shooting(tmp_path)
 
 
 def made(report):
@@ -62,32 +83,28 @@ def test_a_story_becomes_a_film_of_the_planned_length(shoot, tmp_path):
     assert len(list(frames)) == 36
 
 
-def test_a_second_run_makes_nothing_and_says_so(shoot, capsys):
-    shoot()
-    capsys.readouterr()
-    assert made(shoot()) == [[], []]
+def test_a_second_run_makes_nothing_and_says_so(shoot_again, capsys):
+    assert made(shoot_again()) == [[], []]
     said = capsys.readouterr().err
     assert "drawn 0 of 3 shots, 3 kept" in said
     assert "filmed 0 of 3 shots, 3 kept" in said
 
 
-def test_a_changed_shot_is_made_with_what_continues_from_it(shoot, capsys):
-    shoot()
+def test_a_changed_shot_is_made_with_what_continues_from_it(shoot_again, capsys):
     changed = STORY.replace("An empty kitchen", "A forest")
-    assert made(shoot(changed)) == [["1"], ["1"]]
+    assert made(shoot_again(changed)) == [["1"], ["1"]]
     assert "drawn with older memory: 2, 3" in capsys.readouterr().err
     changed = STORY.replace("lifts a key", "drops a knife")
-    assert made(shoot(changed)) == [["2", "3"], ["2", "3"]]
+    assert made(shoot_again(changed)) == [["2", "3"], ["2", "3"]]
 
 
-def test_another_size_rate_or_transition_makes_nothing(shoot):
-    shoot()
-    assert made(shoot(STORY, "--size", "640x360")) == [[], []]
-    assert made(shoot(STORY, "--rate", "30")) == [[], []]
+def test_another_size_rate_or_transition_makes_nothing(shoot_again):
+    assert made(shoot_again(STORY, "--size", "160x90")) == [[], []]
+    assert made(shoot_again(STORY, "--rate", "30")) == [[], []]
     dissolving = STORY.replace("continues |\n| ---", "continues | transition |\n| --- | ---")
     dissolving = dissolving.replace("0.5 | |\n", "0.5 | | dissolve 4 frames |\n")
     dissolving = dissolving.replace("yes |", "yes | cut |")
-    report = shoot(dissolving)
+    report = shoot_again(dissolving)
     assert made(report) == [[], []]
     assert report["film"]["frames"] == 36 - 2 * 4
 
@@ -100,13 +117,13 @@ def test_shots_that_are_not_asked_for_play_as_fill_ins(shoot):
 
 def test_inserting_first_makes_one_shot_and_deleting_or_reordering_none(shoot):
     plain = "The sea at dawn.\n\nA gull lands.\n\nA boat leaves the harbour.\n"
-    shoot(plain)
-    assert made(shoot("Fog over the water.\n\n" + plain))[0] == ["A1"]
-    assert made(shoot("A boat leaves the harbour.\n\nThe sea at dawn.\n\nA gull lands.\n")) == [
-        [],
-        [],
-    ]
-    assert made(shoot("The sea at dawn.\n\nA boat leaves the harbour.\n")) == [[], []]
+    small = ("--rate", "8", "--size", "64x36")
+    shoot(plain, *small)
+    assert made(shoot("Fog over the water.\n\n" + plain, *small))[0] == ["A1"]
+    moved = "A boat leaves the harbour.\n\nThe sea at dawn.\n\nA gull lands.\n"
+    assert made(shoot(moved, *small)) == [[], []]
+    fewer = "The sea at dawn.\n\nA boat leaves the harbour.\n"
+    assert made(shoot(fewer, *small)) == [[], []]
 
 
 def test_the_frame_at_a_cut_is_the_drawn_frame(shoot, tmp_path):
@@ -128,8 +145,21 @@ def test_a_board_is_a_folder_of_frames_a_sheet_and_a_plan_that_can_be_filmed(tmp
     assert main(["board", str(story), "--out", str(board)]) == 0
     names = {path.name for path in board.iterdir()}
     frames = {f"{shot}_{half}.png" for shot in (1, 2, 3) for half in ("start", "end")}
-    assert names == frames | {"sheet.png", "storyboard.json"}
+    files = {"sheet.png", "sheet.pdf", "storyboard.json", "storyboard.stage.zip"}
+    assert names == frames | files
     assert main(["board", str(board / "storyboard.json"), "--out", str(board)]) == 0
+
+
+def test_a_saved_storyboard_is_a_story_and_draws_nothing_on_another_disk(tmp_path, capsys):
+    (tmp_path / "story.md").write_text(STORY, encoding="utf-8")
+    tiny = ["--storyboard-model", "tiny"]
+    assert main(["board", str(tmp_path / "story.md"), "--out", str(tmp_path / "a"), *tiny]) == 0
+    saved = tmp_path / "a" / "storyboard.stage.zip"
+    folder = ["--project", str(tmp_path / "other disk"), *tiny]
+    assert main(["board", str(saved), "--out", str(tmp_path / "b"), *folder]) == 0
+    assert "drawn 0 of 3 shots, 3 kept" in capsys.readouterr().err
+    same = (tmp_path / name / "2_end.png" for name in "ab")
+    assert next(same).read_bytes() == next(same).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -165,19 +195,69 @@ def test_an_unknown_storyboard_model_is_one_sentence_that_names_the_choices(tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_settings_of_drawing_draw_again_and_film_only_what_has_changed(shoot):
-    shoot()
-    drawn, filmed = made(shoot(STORY, "--memory", "paper"))
+def test_an_unknown_shot_model_is_one_sentence_that_names_the_choices(tmp_path, capsys):
+    out = tmp_path / "film.mp4"
+    assert main(["make", "the_ring", "--out", str(out), "--shot-model", "sora"]) == 1
+    said = capsys.readouterr().err
+    assert "animatic, tiny" in said
+    assert "folder of a Wan model" in said
+    assert not out.exists()
+
+
+def test_a_shot_that_is_filmed_in_phases_is_counted_once(capsys):
+    progress = _Progress("filmed", ("1", "2"), {})
+    for step in (1, 2):
+        for shot in (Shot("1"), Shot("2")):
+            progress.on_step(shot, step, 2)
+    progress.close(kept=3)
+    said = capsys.readouterr().err
+    assert said.count("filmed 1 (1 to go") == said.count("filmed 2 (0 to go") == 1
+    assert "filmed 2 of 5 shots, 3 kept" in said
+
+
+def test_settings_of_drawing_draw_again_and_film_only_what_has_changed(shoot_again):
+    drawn, filmed = made(shoot_again(STORY, "--memory", "paper"))
     assert drawn == ["1", "2", "3"]
     assert "1" not in filmed  # Drawn without memory, so its pictures are the same.
-    assert made(shoot(STORY, "--memory", "paper", "--steps", "4"))[1] == []
-    assert made(shoot(STORY, "--memory", "paper", "--guidance", "1")) == [["1", "2", "3"]] * 2
+    assert made(shoot_again(STORY, "--memory", "paper", "--steps", "4"))[1] == []
+    assert made(shoot_again(STORY, "--memory", "paper", "--guidance", "1")) == [["1", "2", "3"]] * 2
 
 
 def test_drawing_settings_out_of_range_are_one_sentence(tmp_path, capsys):
     arguments = ["board", "the_ring", "--out", str(tmp_path / "board"), *TINY[:2], "--steps", "1"]
     assert main(arguments) == 1
     assert "1 sampler steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (MemoryError("shot 2: out of memory on cuda"), 1, "shot 2: out of memory on cuda"),
+        (ValueError("weights.safetensors is cut short"), 1, "weights.safetensors is cut short"),
+        (KeyboardInterrupt(), 130, "what was finished is kept"),
+    ],
+)
+def test_what_stops_a_shot_leaves_the_pairs_before_it_and_one_sentence(
+    tmp_path, capsys, monkeypatch, error, status, says
+):
+    story = tmp_path / "story.md"
+    story.write_text(STORY, encoding="utf-8")
+    arguments = ["board", str(story), "--out", str(tmp_path / "board"), "--title", "Key", *TINY[:2]]
+    draw = TinyStoryboard.draw
+
+    def stops(model, brief, *more):
+        if brief.shot.id == "2":
+            raise error
+        return draw(model, brief, *more)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(TinyStoryboard, "draw", stops)
+        assert main(arguments) == status
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert says in said
+    assert len(list((tmp_path / "Key").glob("1_d01_*.png"))) == 2
+    assert main(arguments) == 0
+    assert "drawn 2 of 3 shots, 1 kept" in capsys.readouterr().err
 
 
 @needs_vectors
@@ -196,12 +276,22 @@ def test_a_folder_of_weights_draws_a_board_and_says_where(tmp_path, capsys, monk
     folder = released_folder(tmp_path / "step2", lora=True)
     arguments = ["board", str(story), "--out", str(tmp_path / "board")]
     arguments += ["--storyboard-model", str(folder), "--steps", "2"]
+    arguments += ["--offload", "streams", "--vram", "2"]
     assert main(arguments) == 0
     said = capsys.readouterr().err
     assert f"weights in {folder}, on c" in said
+    assert "transformer: streams, 2 of 2 blocks stay on c" in said and "predicted peak" in said
     assert "drawn 1 of 1 shots" in said
+    monkeypatch.setattr(QwenSource, "load", None)
     assert main(arguments) == 0
     assert "drawn 0 of 1 shots, 1 kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("vram", ["0", "-1", "much"])
+def test_vram_is_a_number_of_gigabytes(capsys, vram):
+    with pytest.raises(SystemExit):
+        main(["board", "the_ring", "--out", "x", f"--vram={vram}"])
+    assert f"{vram!r} is no VRAM; use gigabytes, such as 8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("package", ["diffusers", "transformers"])
@@ -213,7 +303,8 @@ def test_a_missing_library_is_one_sentence_that_says_what_to_install(
     arguments = ["board", "the_ring", "--out", str(tmp_path / "board")]
     assert main([*arguments, "--storyboard-model", str(tmp_path / "weights")]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
-    assert f"needs {package}; install it with pip install" in said
+    assert f"needs {package}; install it with" in said
+    assert said.endswith(f"-m pip install {package}")
 
 
 def test_convert_says_what_it_made_and_what_was_left_out(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Picture and video files: lossless both ways, whole or not at all."""
+"""Picture, video and sound files: lossless both ways, whole or not at all; sound is mended."""
 
 from fractions import Fraction
 
@@ -7,7 +7,17 @@ import torch
 from PIL import ExifTags, Image
 
 from stage_core.errors import StorageError
-from stage_core.media import VideoFrames, read_picture, sha256, write_lossless, write_picture
+from stage_core.media import (
+    VideoFrames,
+    read_picture,
+    read_sound,
+    sha256,
+    sound_of,
+    write_lossless,
+    write_picture,
+    write_wave,
+)
+from stage_core.story.timeline import Sound
 
 
 def noise(num_frames, height, width):
@@ -166,3 +176,57 @@ def test_one_flipped_bit_changes_the_digest(tmp_path):
     path.unlink()
     with pytest.raises(StorageError, match=r"a\.mkv"):
         sha256(path)
+
+
+def test_samples_that_are_no_sound_are_mended_and_said():
+    samples = torch.tensor([[0.5, float("nan"), 3.0, -float("inf"), -2.0]])
+    sound, notes = sound_of(samples, 48_000, "score")
+    assert sound.samples.tolist() == [[0.5, 0.0, 1.0, 0.0, -1.0]]
+    assert [note.split(" samples")[0] for note in notes] == ["score: 2", "score: 2"]
+
+
+@pytest.mark.parametrize("channels", [3, 4, 5, 6, 8])
+def test_surround_becomes_stereo_with_left_on_the_left(channels):
+    left_only = torch.zeros(channels, 8)
+    left_only[0] = 0.5
+    sound, _ = sound_of(left_only, 48_000, "score")
+    assert sound.samples[0].tolist() == [0.5] * 8 and sound.samples[1].tolist() == [0.0] * 8
+
+
+def test_the_centre_is_heard_on_both_sides_and_low_effects_on_none():
+    samples = torch.zeros(6, 4)
+    samples[2] = 0.5
+    samples[3] = 1.0
+    sound, _ = sound_of(samples, 48_000, "score")
+    assert torch.allclose(sound.samples, torch.full((2, 4), 0.5 * 0.5**0.5))
+
+
+def test_other_shapes_and_channels_are_refused_in_words():
+    for shape in ((0, 5), (7, 5), (5,)):
+        with pytest.raises(ValueError, match="score"):
+            sound_of(torch.zeros(shape), 48_000, "score")
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_wave_file_reads_back_as_it_was(tmp_path, channels):
+    wave = torch.linspace(-1, 1, 4800)
+    sound = Sound(wave.expand(channels, -1).contiguous(), 48_000)
+    write_wave(tmp_path / "a.wav", sound)
+    read, notes = read_sound(tmp_path / "a.wav")
+    assert read.sample_rate == 48_000 and not notes
+    # 24 bits.
+    assert float((read.samples - sound.samples).abs().max()) <= 2**-23
+    write_wave(tmp_path / "again.wav", read)
+    assert sha256(tmp_path / "again.wav") == sha256(tmp_path / "a.wav")
+
+
+def test_surround_that_adds_up_above_full_level_is_turned_down_together():
+    samples = torch.tensor([[1.0, 0.5]]).expand(6, -1)
+    assert sound_of(samples, 48_000, "score")[0].samples[0].tolist() == [1.0, 0.5]
+
+
+def test_a_file_without_sound_is_a_storage_error(tmp_path):
+    (tmp_path / "a.txt").write_text("no sound")
+    for name in ("a.txt", "missing.wav"):
+        with pytest.raises(StorageError, match=name):
+            read_sound(tmp_path / name)

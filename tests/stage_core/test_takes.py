@@ -15,7 +15,7 @@ from stage_core.backends.protocol import Grid, Sampling, drawing_seed, filming_s
 from stage_core.errors import StorageError
 from stage_core.media import read_picture, write_picture
 from stage_core.pipeline import draw, film
-from stage_core.project import Project, folder_name
+from stage_core.project import Made, Project, folder_name
 from stage_core.story.frames import FramePair, Picture
 from stage_core.story.memory import MemoryFrame, MemoryPack
 from stage_core.story.shot_list import FrameFormat, Shot, ShotList
@@ -137,6 +137,22 @@ def test_redraw_what_remembers_it_draws_later_shots_too(made):
     plan = change(three_shots(), "2", description="something else")
     assert made.run(plan, redraw=Redraw.REMEMBERING)[0] == ["2", "3"]
     assert made.counted == ("2", "3")
+
+
+def reasons(film, plan, redraw=Redraw.CHANGED):
+    drawings = KeptDrawings(Fields(), Project(film.folder), redraw)
+    found = drawings.reasons(Storyboard(plan), MemoryPack(), SAMPLING)
+    return {shot: reason.value for shot, reason in found.items()}
+
+
+def test_why_a_shot_is_drawn_is_known_before(made):
+    plan = change(three_shots(), "2", description="something else")
+    plan = replace(plan, shots=(*plan.shots, Shot("4", "shot 4", num_frames=12)))
+    changed = {"2": "changed", "4": "new"}
+    assert reasons(made, plan) == changed
+    remembering = {"2": "changed", "3": "remembering frames that changed", "4": "new"}
+    assert reasons(made, plan, Redraw.REMEMBERING) == remembering
+    assert set(reasons(made, three_shots(), Redraw.EVERYTHING).values()) == {"asked for"}
 
 
 def test_redraw_everything_keeps_what_it_replaces(made):
@@ -284,31 +300,10 @@ def test_a_take_that_fails_leaves_no_file_and_keeps_the_others(made, error):
     assert sorted(made.folder.iterdir()) == before
 
 
-SMALL_DISK = """
-import resource, signal, sys
-from pathlib import Path
-import torch
-from fractions import Fraction
-from pathlib import Path
-from stage_core.errors import StorageError
-from stage_core.project import Made, Project
-from stage_core.story.timeline import Clip
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-noise = torch.randint(0, 256, (4, 144, 256, 3), dtype=torch.uint8)
-try:
-    Project(Path(sys.argv[1])).keep_take(Clip("1", noise, Fraction(8)), Made("key", "noise"))
-except StorageError as error:
-    print("refused:", error)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file size limit to set")
-def test_a_full_disk_is_named_and_leaves_no_half_take(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", SMALL_DISK, str(tmp_path)], capture_output=True, text=True
-    )
-    assert "refused:" in done.stdout, done.stderr
+def test_a_full_disk_is_named_and_leaves_no_half_take(tmp_path, full_disk):
+    noise = torch.randint(0, 256, (4, 72, 128, 3), dtype=torch.uint8)
+    with full_disk(), pytest.raises(StorageError, match=r"1_t01\.mkv cannot be written"):
+        Project(tmp_path).keep_take(Clip("1", noise, Fraction(8)), Made("key", "noise"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -349,20 +344,23 @@ def test_a_writer_killed_in_the_middle_leaves_no_take(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-TWO_WRITERS = """
+ANOTHER_WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_takes import Film, three_shots
+print("begins", flush=True)
 Film(Path(sys.argv[1])).run(three_shots())
 """
 
 
 def test_two_processes_in_one_folder_leave_a_sound_film(tmp_path):
     here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", TWO_WRITERS, str(tmp_path), here]
-    writers = [subprocess.Popen(command) for _ in range(2)]
-    assert [writer.wait() for writer in writers] == [0, 0]
+    command = [sys.executable, "-c", ANOTHER_WRITER, str(tmp_path), here]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        Film(tmp_path).run(three_shots())
+    assert other.returncode == 0
     assert Film(tmp_path).run(three_shots()) == ([], [])
 
 

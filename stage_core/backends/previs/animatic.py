@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -17,8 +18,7 @@ from torch import Tensor
 
 from ...story.brief import ShotBrief
 from ...story.cinematography import CameraMovement
-from ...story.frames import FramePair, Keyframe, pixel_digest
-from ...story.shot_list import Shot
+from ...story.frames import FramePair, Keyframe, Picture, pixel_digest
 from ...story.timeline import Clip
 from ..protocol import Grid, OnStep, Sampling, filming_seed
 from .registration import similarity_between
@@ -48,10 +48,11 @@ Rule = Callable[[float], Tensor]
 
 
 class Animatic:
-    """Films between two keyframes, or over one, on twos: 12 pictures a second.
+    """Films through keyframes, or over one, on twos: 12 pictures a second.
 
     Its own sketches are drawn again from every place on the camera's way. Other pairs are moved
-    into each other by the similarity found between them and dissolve where they differ.
+    into each other by the similarity found between them and dissolve where they differ; so do
+    pictures between a start and an end, each at the frame of the clip nearest to its own.
     `subtitles`: dialogue is drawn into all frames but the keyframes themselves.
     """
 
@@ -60,7 +61,7 @@ class Animatic:
     def __init__(self, subtitles: bool = False):
         self.subtitles = subtitles
         self.identity = "animatic-1-subtitles" if subtitles else "animatic-1"
-        reads = Sketch.reads | {"seed"}
+        reads = Sketch.reads | {"seed", "between"}
         self.reads = frozenset(reads | {"dialogue"} if subtitles else reads)
 
     def film(
@@ -70,28 +71,57 @@ class Animatic:
         sampling: Sampling,
         on_step: OnStep,
     ) -> Clip:
-        """The clip, of the start's size, or of the end's where there is no start.
+        """The clip, of the size of the first keyframe.
 
-        Its frames are made while they are read. An end of another size is cropped to fit.
+        Its frames are made while they are read. Keyframes of another size are cropped to fit.
 
         Raises:
-            ValueError: no keyframe, or more than one at index 0 or after it.
+            ValueError: no keyframe, or two at one index.
         """
-        pair = _pair(brief.shot, keyframes)
+        placed = self._placed(brief, keyframes)
         num_frames = self.grid.num_frames(brief.shot, brief.frame_format)
-        shoot = partial(self._shoot, brief, pair, sampling, on_step)
+        shoot = partial(self._shoot, brief, placed, sampling, on_step)
         return Clip(brief.shot.id, _Frames(num_frames, shoot), self.grid.rate)
 
+    def _placed(self, brief: ShotBrief, keyframes: tuple[Keyframe, ...]) -> dict[int, Picture]:
+        """The pictures by the frame of the clip that they become, in order.
+
+        Two so near that they would become the same frame: an end goes before, else the earlier.
+        """
+        shot = brief.shot
+        if not keyframes:
+            raise ValueError(f"shot {shot.id}: no keyframe; the animatic needs at least one frame")
+        indices = [keyframe.index for keyframe in keyframes]
+        if len(set(indices)) < len(indices):
+            places = ", ".join(map(str, indices))
+            raise ValueError(f"shot {shot.id}: keyframes at {places}; use one at each frame")
+        placed: dict[int, Picture] = {}
+        for keyframe in sorted(keyframes, key=lambda it: 0 < it.index < shot.num_frames - 1):
+            place = self.grid.place(keyframe.index, shot, brief.frame_format)
+            placed.setdefault(place, keyframe.picture)
+        return dict(sorted(placed.items()))
+
     def _shoot(
-        self, brief: ShotBrief, pair: FramePair, sampling: Sampling, on_step: OnStep
+        self,
+        brief: ShotBrief,
+        placed: Mapping[int, Picture],
+        sampling: Sampling,
+        on_step: OnStep,
     ) -> Iterator[Tensor]:
         num_frames = self.grid.num_frames(brief.shot, brief.frame_format)
-        exact = {k.index: k.image for k in pair.keyframes(num_frames)}
-        height, width, _ = exact[min(exact)].shape
-        exact = {index: _fitted(image, width, height) for index, image in exact.items()}
+        first = next(iter(placed.values()))
+        exact = {
+            index: _fitted(picture.image, first.width, first.height)
+            for index, picture in placed.items()
+        }
         with one_thread():
-            rule = _rule(brief, pair, tuple(exact.values()), sampling)
-        subtitles = Subtitles(brief.shot.dialogue if self.subtitles else "", width, height)
+            if set(exact) <= {0, num_frames - 1}:
+                pair = FramePair(brief.shot.id, placed.get(0), placed.get(num_frames - 1))
+                rule = _rule(brief, pair, tuple(exact.values()), sampling)
+            else:
+                rule = _through({_eased(i / (num_frames - 1)): it for i, it in exact.items()})
+        words = brief.shot.dialogue if self.subtitles else ""
+        subtitles = Subtitles(words, first.width, first.height)
         for index in range(num_frames):
             progress = index / (num_frames - 1)
             frame = exact.get(index)
@@ -116,20 +146,6 @@ class _Frames:
         return self.make()
 
 
-def _pair(shot: Shot, keyframes: tuple[Keyframe, ...]) -> FramePair:
-    starts = [keyframe.picture for keyframe in keyframes if keyframe.index == 0]
-    ends = [keyframe.picture for keyframe in keyframes if keyframe.index > 0]
-    if not keyframes:
-        raise ValueError(f"shot {shot.id}: no keyframe; the animatic needs a start or an end frame")
-    if len(starts) > 1 or len(ends) > 1:
-        places = ", ".join(str(keyframe.index) for keyframe in keyframes)
-        raise ValueError(
-            f"shot {shot.id}: keyframes at {places}; the animatic takes one start, at index 0, "
-            "and one end"
-        )
-    return FramePair(shot.id, *(pictures[0] if pictures else None for pictures in (starts, ends)))
-
-
 def _fitted(image: Tensor, width: int, height: int) -> Tensor:
     """`image` cut to the aspect and brought to the size; itself where it has that size."""
     if image.shape == (height, width, 3):
@@ -147,10 +163,30 @@ def _rule(
     sketched = _own_sketch(brief, pair, sampling)
     if sketched is not None:
         return sketched
-    start, end = images
+    return _morph(*images)
+
+
+def _morph(start: Tensor, end: Tensor) -> Rule:
     motion = Similarity() if torch.equal(start, end) else similarity_between(start, end)
     morph = Morph.between(_planes(start), _planes(end), motion)
     return lambda progress: _pixels(morph.at(progress))
+
+
+def _through(stops: Mapping[float, Tensor]) -> Rule:
+    """Moves from picture to picture, each at its progress; the first and the last are held where
+    the shot begins before, or ends after them."""
+    places = list(stops)
+    # Frames come in order, so one leg is open at a time.
+    leg = lru_cache(maxsize=1)(lambda n: _morph(stops[places[n]], stops[places[n + 1]]))
+
+    def rule(progress: float) -> Tensor:
+        behind = bisect_right(places, progress)
+        if behind in (0, len(places)):
+            return stops[places[max(0, behind - 1)]]
+        begin, end = places[behind - 1], places[behind]
+        return leg(behind - 1)((progress - begin) / (end - begin))
+
+    return rule
 
 
 def _own_sketch(brief: ShotBrief, pair: FramePair, sampling: Sampling) -> Rule | None:

@@ -1,10 +1,11 @@
-"""How a character looks: accent colour, build, hair and clothes, from the name alone."""
+"""How a character looks: accent colour, build, hair and clothes, from the name and the cast."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from .costumes import looks_in, people_words
 from .layers import Tone
 from .palette import GREY_ACCENT, accent, name_number
 
@@ -131,9 +132,16 @@ class Look:
     child: bool = False
 
 
-def look_of(name: str) -> Look:
-    """The look of the character of this name, the same in every shot of every film."""
-    return _dressed(name, accent(name))
+def look_of(name: str, costume: str = "") -> Look:
+    """The look of the character of this name, the same in every shot of every film.
+
+    Args:
+        costume: how the cast describes the character; what it does not say comes from the name.
+    """
+    look, said = _dressed(name, accent(name), costume), looks_in(costume)
+    for measure in ("height", "bulk"):
+        said[measure] = getattr(look, measure) * said.get(measure, 1.0)
+    return replace(look, **said)
 
 
 def stranger(word: str, index: int) -> Look:
@@ -141,11 +149,13 @@ def stranger(word: str, index: int) -> Look:
     return _dressed(f"{word} {index}", GREY_ACCENT)
 
 
-def _dressed(name: str, colour: Tone) -> Look:
+def _dressed(name: str, colour: Tone, costume: str = "") -> Look:
     words = set(re.findall(r"[^\W\d_]+", name.casefold()))
     first = next(iter(re.findall(r"[^\W\d_]+", name.casefold())), "")
     woman = bool(words & _WOMEN) or (first.endswith("a") and first not in _MEN)
-    child = bool(words & _CHILDREN)
+    said_woman, said_child, said_old = people_words(costume)
+    woman = woman if said_woman is None else said_woman
+    child = said_child or bool(words & _CHILDREN)
     number = name_number(name, "look")
 
     def pick(choices: tuple, digit: int):
@@ -162,7 +172,7 @@ def _dressed(name: str, colour: Tone) -> Look:
         hair=pick(("long", "bob", "bun", "curly"), 0)
         if woman
         else pick(("short", "crop", "curly", "hat"), 0),
-        hair_tone="hair_grey" if words & _OLD else pick(hair_tones, 1),
+        hair_tone="hair_grey" if said_old or words & _OLD else pick(hair_tones, 1),
         garment=pick(("coat", "dress", "jacket"), 4)
         if woman
         else pick(("jacket", "shirt", "coat"), 4),

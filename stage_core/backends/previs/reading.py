@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from ...story.members import Member, MemberKind, name_key
 from ...story.shot_list import Scene, Shot
 from .details import landmark_in, light_in, wares_in
+from .looks import Look, look_of, stranger
 from .palette import time_of
 
 MAX_CHARACTERS = 4000
@@ -229,7 +232,8 @@ class Reading:
 
     `people`: names of the cast, or words for strangers, with what each does (a key of
     `poses.ACTIONS`, or empty). `named`: whether they are cast. `together`: they go the same way.
-    `wares`: what stands on the table. `light`: the only light of a dark room.
+    `wares`: what stands on the table. `light`: the only light of a dark room. `costumes`: how the
+    film's cast describes those people, by name.
     """
 
     kind: str
@@ -247,14 +251,26 @@ class Reading:
     doorway: bool = False
     wares: tuple[str, ...] = ()
     light: str = ""
+    costumes: Mapping[str, str] = field(default_factory=dict)
+
+    def look(self, index: int) -> Look:
+        """How the person at this place looks."""
+        name = self.people[index][0]
+        return look_of(name, self.costumes.get(name, "")) if self.named else stranger(name, index)
 
 
-def read_shot(shot: Shot) -> Reading:
-    """What the words of the shot ask for; words that it does not know change nothing."""
+def read_shot(shot: Shot, members: Sequence[Member] = ()) -> Reading:
+    """What the words of the shot ask for; words that it does not know change nothing.
+
+    Args:
+        members: those of the film's cast that the shot names.
+    """
+    described = {name_key(member.name): member for member in members}
+    cast = tuple(name for name in shot.cast if _is_person(described.get(name_key(name))))
     text = shot.description[:MAX_CHARACTERS].casefold()
     kind, interior = _place(shot.scene, text)
     heading = f"{shot.scene.place} {shot.scene.time_of_day}"[:MAX_CHARACTERS].casefold()
-    people = _cast_actions(shot.cast[:MAX_FIGURES], text) or _strangers(text)
+    people = _cast_actions(cast[:MAX_FIGURES], text) or _strangers(text)
     if _DOORWAY.search(text):
         # Who is only heard is still in the room that the door leads to.
         people = tuple(p for p in people if _short(p[0]) in text) or people
@@ -266,7 +282,7 @@ def read_shot(shot: Shot) -> Reading:
         time,
         next((w for w in ("rain", "snow", "fog") if re.search(rf"\b{w}", words)), ""),
         people,
-        bool(shot.cast),
+        bool(cast),
         bool(_AWAY.search(text)),
         bool(_AT_TABLE.search(text)),
         _first(_THINGS, text) or _first(_COMMON_THINGS, text),
@@ -276,7 +292,12 @@ def read_shot(shot: Shot) -> Reading:
         bool(_DOORWAY.search(text)),
         wares_in(text),
         light_in(text) if interior and time in ("night", "dusk") else "",
+        {name: described[key].description for name in cast if (key := name_key(name)) in described},
     )
+
+
+def _is_person(member: Member | None) -> bool:
+    return member is None or member.kind is MemberKind.CHARACTER
 
 
 def _place(scene: Scene, text: str) -> tuple[str, bool]:

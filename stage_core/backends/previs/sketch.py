@@ -18,9 +18,8 @@ class Sketch:
     """
 
     identity = "sketch-1"
-    reads = frozenset(
-        ("description", "scene", "cast", "scale", "angle", "movement", "drawing", "film_seed")
-    )
+    reads = frozenset(("description", "scene", "cast", "members", "scale", "angle", "movement"))
+    reads |= {"drawing", "film_seed"}
     grid = GRID
 
     def draw(self, brief: ShotBrief, sampling: Sampling, on_step: OnStep) -> FramePair:

@@ -25,7 +25,7 @@ from .framing import Subject, framing_of, set_up
 from .interiors import ROOMS, interior
 from .landmarks import view_of
 from .layers import BACKGROUND, Face, Piece, moved, piece, ring
-from .looks import Look, look_of, stranger
+from .looks import Look, stranger
 from .palette import Palette, darkened, name_number, palette_of
 from .poses import SEATED, Action, action_of, between, mirrored
 from .props import NATURAL_SIZE, prop_marks
@@ -138,7 +138,7 @@ def stage_shot(brief: ShotBrief, sampling: Sampling) -> StagedShot:
     """The shot of the brief laid out in space: a pure function of the fields that the sketch
     reads, of the film's aspect and of the seeds."""
     shot = brief.shot
-    reading = read_shot(shot)
+    reading = read_shot(shot, brief.members)
     size = GRID.size(brief.frame_format)
     palette = palette_of(reading.kind, reading.time, reading.interior)
     rng = random.Random(drawing_seed(shot, sampling))
@@ -162,7 +162,7 @@ def _set(kind: str, indoors: bool, time: str, seed: int, landmark: str) -> tuple
 def _stage_insert(
     shot: Shot, reading: Reading, size: tuple[int, int], palette: Palette, rng: random.Random
 ) -> StagedShot:
-    lead = look_of(reading.people[0][0]) if reading.named and reading.people else None
+    lead = reading.look(0) if reading.named and reading.people else None
     held = inserts.Insert(reading.prop or "box", lead, reading.by_hand or bool(lead), shot.drawing)
     azimuth = rng.choice((-0.22, 0.22)) * (-1) ** shot.drawing
     camera = inserts.insert_camera(shot.angle, azimuth)
@@ -253,8 +253,7 @@ class _Stage:
     def _cast(self, azimuth: float) -> tuple[list[Actor], Look | None]:
         """The people before the camera, the lead first, and the one it looks past or from."""
         people = [
-            (look_of(name) if self._reading.named else stranger(name, i), action)
-            for i, (name, action) in enumerate(self._reading.people)
+            (self._reading.look(i), action) for i, (_, action) in enumerate(self._reading.people)
         ]
         partner = None
         if self._shot.angle in (CameraAngle.OVER_THE_SHOULDER, CameraAngle.POINT_OF_VIEW):

@@ -1,6 +1,6 @@
 """STEP2 end to end: sampling, both encoders and pixels against the authors' numbers."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import pytest
@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from stage_core.backends.protocol import Grid, Sampling
-from stage_core.backends.qwen_edit import DrawingOrder, QwenEdit, denoise
-from stage_core.backends.qwen_networks import QwenSettings
+from stage_core.backends.qwen_edit import DrawingOrder, QwenEdit, denoise, load_qwen_edit
+from stage_core.backends.qwen_networks import QwenFiles, QwenSettings, QwenSource
 from stage_core.diffusion.canvas import pair_noise, patchify, split_pair, stack_pair
 from stage_core.diffusion.schedule import resolution_shift, stretched_sigmas
 from stage_core.encoding.dual import EncoderAreas
@@ -26,6 +26,7 @@ from ..vectors import (
     manifest,
     needs_vectors,
     networks,
+    released_folder,
     tensors,
     transformer,
 )
@@ -110,14 +111,15 @@ def test_sampling_in_bfloat16_begins_with_the_same_noise_and_stays_near(name):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_model_is_called_at_the_authors_times(name):
-    network, times = transformer(getattr(torch, RUNS[name]["dtype"])), []
+    network, times, calls = transformer(getattr(torch, RUNS[name]["dtype"])), [], []
     network.time_text_embed.register_forward_pre_hook(lambda _, args: times.append(args[0].item()))
+    visited = network.transformer_blocks[-1]
+    visited.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
     with torch.no_grad():
         denoise(network, order_of(name), quiet)
-    assert len(times) == RUNS[name]["model_calls"]
-    wanted = RUNS[name]["model_timesteps"]
-    calls = len(times) // len(wanted)
-    assert times == pytest.approx([t for t in wanted for _ in range(calls)], abs=1e-6)
+    assert times == pytest.approx(RUNS[name]["model_timesteps"], abs=1e-6)
+    # Once for each time, with both branches of guidance in one visit.
+    assert len(calls) == len(times) and sum(calls) == RUNS[name]["model_calls"]
 
 
 @pytest.mark.parametrize("name", [n for n in EXACT if RUNS[n]["guidance_scale"] > 1])
@@ -130,6 +132,19 @@ def test_guidance_keeps_the_norm_of_every_token_not_of_the_whole(name):
     assert largest(first, wanted["step0"]) < 2e-4
     norms = wanted["v_cond_step0"][:, :count].norm(dim=-1)
     assert largest(velocity.norm(dim=-1), norms) < 1e-3
+
+
+def test_words_stand_beyond_the_largest_picture_and_not_the_canvas_alone(monkeypatch):
+    network, asked = transformer(), []
+    rotation = network.rotation
+    monkeypatch.setattr(network, "rotation", lambda *p: asked.append(p[0]) or rotation(*p))
+    # Ten rows and twelve columns of tokens; columns reach from -6 to 5.
+    memory = torch.zeros(1, 16, 20, 24)
+    order = order_of(EXACT[0], memory=(memory,), noise=torch.zeros(1, 16, 8, 8))
+    order = replace(order, known=order.noise, held=torch.zeros(1, 1, 8, 1, dtype=torch.bool))
+    with torch.no_grad():
+        denoise(network, order, quiet)
+    assert all(places[0].tolist() == [6, 6, 6] for places in asked) and len(asked) == 2
 
 
 @pytest.mark.parametrize("half", ["start", "end"])
@@ -306,7 +321,12 @@ def test_a_relevance_of_ones_own_orders_memory_in_every_mode(tmp_path):
     model = board_model(tmp_path)
     memory = [(1, 2), (3, 4)]
     wanted = shown_picture(1).digest
-    ranked = QwenEdit(model.networks, model.grid, lambda shot, seen: seen.digest == wanted)
+    ranker = PictureRanker(wanted)
+    ranked = QwenEdit(model.networks, model.grid, ranker)
+    assert ranked.identity not in (
+        model.identity,
+        QwenEdit(model.networks, model.grid, PictureRanker("other")).identity,
+    )
     plain = model.order(board_brief(memory), Sampling()).memory
     found = ranked.order(board_brief(memory), Sampling()).memory
     assert [find(plain, latents) for latents in found] == [0, 3, 1, 2]
@@ -327,6 +347,74 @@ def test_the_models_own_settings_are_the_documented_ones(tmp_path):
     assert order.guidance == 4.0
     assert order.sigmas[1] == pytest.approx(0.97445, abs=1e-5)
     assert order.sigmas[-2] == pytest.approx(0.02, abs=1e-6)
+
+
+@dataclass
+class PictureRanker:
+    """Finds one picture relevant, and no other."""
+
+    identity: str
+
+    def relevance(self, newest):
+        return lambda shot, seen: seen.digest == self.identity
+
+
+def test_without_guidance_the_negative_is_neither_encoded_nor_run(tmp_path):
+    model, words = board_model(tmp_path), []
+    encoder = model.networks.text_encoder.network.language_model
+    encoder.register_forward_hook(lambda *_: words.append(1))
+    order = model.order(board_brief(), Sampling(steps=2, guidance=1.0))
+    assert order.negative is None and len(words) == 1
+    model.order(board_brief(), Sampling(steps=2, guidance=1.5))
+    assert len(words) == 2
+
+
+def test_noise_levels_are_computed_once_for_all_shots_of_a_film(tmp_path):
+    model = board_model(tmp_path)
+    transformer = model.networks.transformer
+    for shot in ("1", "2", "3"):
+        brief = board_brief()
+        model.draw(replace(brief, shot=Shot(shot, "Ana waits")), Sampling(steps=3), quiet)
+    assert transformer.num_levels_made == 3
+    model.draw(board_brief(), Sampling(steps=3, shift=3.0), quiet)
+    # Another schedule begins at the same level, 1.
+    assert 3 < transformer.num_levels_made < 6
+
+
+def on_demand(path):
+    model = load_qwen_edit(
+        QwenFiles.in_folder(released_folder(path / "weights")), QwenSettings(dtype=torch.float32)
+    )
+    model.grid = Grid(64 * 48, 16)
+    return model
+
+
+def test_weights_are_read_when_the_first_pair_is_drawn(tmp_path, monkeypatch):
+    model, loaded = on_demand(tmp_path), []
+    load = QwenSource.load
+    monkeypatch.setattr(QwenSource, "load", lambda source: loaded.append(1) or load(source))
+    given = FramePair("9", shown_picture(1), shown_picture(2), frozenset({"start", "end"}))
+    assert model.draw(board_brief(given=given), Sampling(steps=2), fail) is given
+    assert model.identity and not loaded
+    for _ in range(2):
+        model.draw(board_brief(), Sampling(steps=2), quiet)
+    assert len(loaded) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_out_of_memory_is_one_sentence_that_names_the_shot(tmp_path, monkeypatch, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(QwenEdit, "denoise", full)
+    with pytest.raises(MemoryError, match=r"^shot 9: out of memory on cpu .* are kept"):
+        on_demand(tmp_path).draw(board_brief(), Sampling(steps=2), quiet)
 
 
 def find(memory, latents):

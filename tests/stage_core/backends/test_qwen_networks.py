@@ -1,23 +1,25 @@
 """Both encoders against the authors' numbers, and the files that the networks come from."""
 
-import importlib
 import json
 import logging
 import shutil
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
+from stage_core.backends.qwen_encoders import QwenTextEncoder
 from stage_core.backends.qwen_networks import (
     QwenFiles,
     QwenSettings,
-    QwenTextEncoder,
     load_networks,
+    open_networks,
 )
 from stage_core.encoding.dual import EncoderAreas
 from stage_core.encoding.prompts import Template, Templates
 from stage_core.errors import MissingPackageError
+from stage_core.models.checkpoint import Weights
 from stage_core.story.frames import Picture
 
 from ..vectors import (
@@ -63,7 +65,7 @@ def picture(index):
 
 def see(encoder, words, index, monkeypatch):
     """The vectors give the picture as the vision tower's processor gets it, without a bucket."""
-    monkeypatch.setattr("stage_core.backends.qwen_networks.read_at", lambda image, area: image)
+    monkeypatch.setattr("stage_core.backends.qwen_encoders.read_at", lambda image, area: image)
     with torch.no_grad():
         return encoder.encode(words, picture(index))
 
@@ -113,7 +115,7 @@ def test_prompts_without_a_picture_become_the_authors_embeddings(loaded, index):
 
 def test_words_counted_without_rows_and_columns_would_be_noticed(loaded, monkeypatch):
     monkeypatch.setattr(
-        "stage_core.backends.qwen_networks.vision_language_positions",
+        "stage_core.backends.qwen_encoders.vision_language_positions",
         lambda ids, *_: torch.arange(len(ids)).expand(3, 1, -1),
     )
     encoder = loaded.text_encoder
@@ -291,9 +293,26 @@ def test_the_weights_of_another_network_are_refused_by_name(folder, part, other,
 
 def test_a_transformer_of_another_kind_is_refused(folder):
     file = folder / "unet" / "config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "zero_cond_t": True}))
-    with pytest.raises(ValueError, match="transformer with zero_cond_t"):
+    file.write_text(json.dumps({**json.loads(file.read_text()), "use_layer3d_rope": True}))
+    with pytest.raises(ValueError, match="transformer with use_layer3d_rope"):
         opened(QwenFiles.in_folder(folder))
+
+
+def test_the_vae_of_wan_is_refused_where_its_config_says_so(folder):
+    file = folder / "vae" / "config.json"
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps({**stored, "_class_name": "AutoencoderKLWan"}))
+    with pytest.raises(ValueError, match="vae is of class AutoencoderKLWan; it should be a Qwen"):
+        opened(QwenFiles.in_folder(folder))
+
+
+def test_identity_is_known_before_any_weight_is_read(loaded, folder, monkeypatch):
+    monkeypatch.setattr(Weights, "read", fail)
+    assert open_networks(QwenFiles.in_folder(folder), SETTINGS).identity == loaded.identity
+
+
+def fail(*_):
+    raise AssertionError("weights were read")
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
@@ -303,14 +322,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 @pytest.mark.parametrize("missing", ["diffusers", "transformers"])
 def test_a_missing_package_is_named_before_anything_is_read(tmp_path, monkeypatch, missing):
-    whole = importlib.import_module
-
-    def absent(name):
-        if name == missing:
-            raise ImportError(name)
-        return whole(name)
-
-    monkeypatch.setattr("importlib.import_module", absent)
+    monkeypatch.setitem(sys.modules, missing, None)
     nowhere = QwenFiles(*(tmp_path / part for part in ("a", "b", "c", "d")))
-    with pytest.raises(MissingPackageError, match=f"needs {missing}; install it with pip install"):
+    with pytest.raises(MissingPackageError, match=f"-m pip install {missing}$"):
         opened(nowhere)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stage_core.diffusion.guidance import guide
+from stage_core.diffusion.guidance import extrapolate, guide
 
 CONDITIONAL = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(1))
 UNCONDITIONAL = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(2))
@@ -46,3 +46,7 @@ def test_a_token_without_any_prediction_stays_zero():
 def test_guidance_below_one_is_refused(guidance):
     with pytest.raises(ValueError, match="use at least 1"):
         guide(CONDITIONAL, UNCONDITIONAL, guidance)
+
+
+def test_plain_guidance_goes_on_along_the_line_whatever_the_norm():
+    assert extrapolate(torch.tensor([3.0]), torch.tensor([1.0]), 2.5).tolist() == [6.0]

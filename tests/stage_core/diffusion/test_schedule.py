@@ -10,6 +10,7 @@ from stage_core.diffusion.schedule import (
     shift_sigmas,
     shifted_sigmas,
     stretched_sigmas,
+    trained_sigmas,
 )
 
 STEPS = st.integers(2, 60)
@@ -18,7 +19,8 @@ SHIFTS = st.floats(0.1, 20)
 
 @given(STEPS, SHIFTS)
 def test_schedules_fall_from_one_to_zero(steps, shift):
-    for sigmas in (shifted_sigmas(steps, shift), stretched_sigmas(steps, shift)):
+    for schedule in (shifted_sigmas, stretched_sigmas, trained_sigmas):
+        sigmas = schedule(steps, shift)
         assert sigmas.shape == (steps + 1,)
         assert sigmas[0] == 1
         assert sigmas[-1] == 0
@@ -74,3 +76,14 @@ def test_shift_that_is_not_a_positive_number_is_refused(shift):
 def test_terminal_outside_zero_and_one_is_refused(terminal):
     with pytest.raises(ValueError, match="between 0 and 1"):
         stretched_sigmas(4, 2.0, terminal)
+
+
+def test_trained_levels_are_even_between_the_first_and_the_last_that_wan_saw():
+    # 1000, 667, 334 and 1 are even; the last is where the next step would begin.
+    assert trained_sigmas(3, 1.0).tolist() == pytest.approx([1, 0.667, 0.334, 0])
+
+
+def test_no_steps_are_refused():
+    for schedule in (shifted_sigmas, trained_sigmas):
+        with pytest.raises(ValueError, match="0 sampler steps; use at least 1"):
+            schedule(0, 1.0)

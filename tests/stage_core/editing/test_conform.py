@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stage_core.editing.conform import conform, cover, nearest
+from stage_core.editing.transitions import mix
 from stage_core.story.shot_list import FrameFormat
 from stage_core.story.timeline import Clip
 
@@ -83,13 +84,13 @@ def test_repeated_frame_is_resized_once():
 
 def test_blending_mixes_the_neighbours_in_proportion():
     clip = Clip("1", numbered(2) * 240, Fraction(12))
-    assert levels(conform(clip, 5, FILM, blend=True)) == [0, 60, 120, 180, 240]
+    assert levels(conform(clip, 5, FILM, between=mix)) == [0, 60, 120, 180, 240]
 
 
 @settings(deadline=None)
 @given(st.integers(1, 40), st.integers(2, 60))
 def test_blending_pins_the_ends_and_is_linear_in_time(num_own, num_frames):
-    shown = levels(conform(Clip("1", numbered(num_own), Fraction(12)), num_frames, FILM, True))
+    shown = levels(conform(Clip("1", numbered(num_own), Fraction(12)), num_frames, FILM, mix))
     exact = [index * (num_own - 1) / (num_frames - 1) for index in range(num_frames)]
     assert len(shown) == num_frames
     assert max(abs(a - b) for a, b in zip(shown, exact, strict=True)) <= 0.5001

@@ -16,12 +16,13 @@ from stage_core.encoding.dual import (
     fitted,
     held_canvas,
     memory_tokens,
+    pack_tokens,
     read_at,
     vae_pixels,
     vision_patches,
 )
 from stage_core.story.frames import FramePair, Picture
-from stage_core.story.memory import MemoryFrame
+from stage_core.story.memory import MemoryFrame, MemoryPack, MemoryScale
 
 from ..vectors import FOLDER, case, largest, manifest, needs_vectors
 
@@ -147,3 +148,12 @@ def test_vision_patches_are_the_authors(index):
 
 def name_of(entry):
     return entry["file"].removeprefix("images/").removesuffix(".png")
+
+
+def test_a_full_pack_costs_what_its_frames_cost_at_their_places():
+    reference = Picture.of(torch.zeros(1024, 1024, 3, dtype=torch.uint8))
+    pack = MemoryPack((MemoryFrame(reference, "reference"),), capacity=3)
+    # 85x48 tokens of a frame of 16:9, 64x64 of a square.
+    assert pack_tokens(pack, (1536, 864), EncoderAreas()) == 2 * 4080 + 4096
+    tiled = MemoryPack(capacity=64, scale=MemoryScale.PAPER)
+    assert pack_tokens(tiled, (1536, 864), EncoderAreas()) < 7 / 3 * 4080

@@ -2,7 +2,7 @@
 
 import torch
 
-from stage_core.encoding.ranking import by_relevance, patch_descriptor, similarity
+from stage_core.encoding.ranking import Likeness, by_relevance, patch_descriptor, similarity
 from stage_core.story.frames import FramePair, Picture
 from stage_core.story.memory import MemoryFrame, MemoryPack
 from stage_core.story.shot_list import Shot
@@ -62,3 +62,16 @@ def test_a_picture_is_most_like_itself_however_bright():
     one, dim, else_ = (patch_descriptor(Picture.of(p)) for p in (image, image * 0.5, other))
     assert similarity(one, one) > 0.999
     assert similarity(one, dim) > 0.99 > similarity(one, else_)
+
+
+def test_likeness_describes_every_picture_once():
+    described = []
+
+    def describe(picture):
+        described.append(picture.digest)
+        return torch.nn.functional.normalize(picture.image[0, 0].float(), dim=0)
+
+    likeness = Likeness(describe, "mean")
+    for _ in range(2):
+        assert likeness.relevance(grey(90))(SHOT, grey(10)) > 0.999
+    assert sorted(described) == sorted({grey(90).digest, grey(10).digest})

@@ -1,5 +1,6 @@
 """Adapters of every layout reach their layers and leave the layers' own weights alone."""
 
+import json
 import logging
 
 import pytest
@@ -204,3 +205,27 @@ def test_one_layer_with_its_adapter_is_the_authors(tmp_path, alpha, strength, wa
     made.only.load_state_dict({"weight": stored["weight"], "bias": stored["bias"]})
     attach(read(file), [made], strength)
     assert largest(made.only(stored["x"]), stored[wanted]) < 1e-5
+
+
+@pytest.mark.parametrize("stabilised", [False, True])
+@pytest.mark.parametrize("where", ["metadata", "beside"])
+def test_ranks_are_stabilised_where_the_file_says_so(tmp_path, where, stabilised):
+    down, up = factors(rank=4)
+    stored = {f"{LAYER}.lora_A.weight": down, f"{LAYER}.lora_B.weight": up}
+    settings = {"lora_alpha": 6, "use_rslora": stabilised}
+    metadata = {}
+    if where == "metadata":
+        written = {f"transformer.{name}": value for name, value in settings.items()}
+        metadata["lora_adapter_metadata"] = json.dumps(written)
+    else:
+        (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    path = save(tmp_path / "adapter_model.safetensors", stored, metadata)
+    (found,) = read(path).layers.values()
+    # Alpha 6 of rank 4: by the rank, or by its root.
+    assert found.scale == (3 if stabilised else 1.5)
+
+
+def test_peft_settings_of_another_file_do_not_count(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 6, "use_rslora": true}')
+    (found,) = read(written(tmp_path, "peft")).layers.values()
+    assert found.scale == 1

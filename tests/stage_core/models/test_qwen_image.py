@@ -1,6 +1,6 @@
 """The transformer against diffusers' class and against the authors' numbers."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -8,7 +8,9 @@ import torch
 from stage_core.encoding.positions import picture_positions, text_positions
 from stage_core.models import low_bit
 from stage_core.models.checkpoint import empty, open_weights
-from stage_core.models.qwen_image import QwenImage, QwenImageConfig, rotary_factors
+from stage_core.models.lora import Factors, Lora, attach
+from stage_core.models.qwen_image import QwenImage, is_level_only, rotary_factors
+from stage_core.models.qwen_layers import JointTokens, QwenImageConfig
 
 from ..vectors import FOLDER, case, config, largest, manifest, needs_vectors, transformer
 
@@ -37,10 +39,10 @@ def run(network, name, dtype=torch.float32):
         )
 
 
-def library_network(config):
+def library_network(config, **more):
     library = pytest.importorskip("diffusers")
     torch.manual_seed(0)
-    network = library.QwenImageTransformer2DModel(**asdict(config))
+    network = library.QwenImageTransformer2DModel(**{**asdict(config), **more})
     for weight in network.parameters():
         torch.nn.init.normal_(weight, std=0.2)
     return network.eval()
@@ -136,3 +138,114 @@ def test_two_pictures_instead_of_one_tall_one_are_told_apart(name):
 def test_axes_that_do_not_fill_a_head_are_refused():
     with pytest.raises(ValueError, match="do not add up to 128"):
         QwenImageConfig(axes_dims_rope=(16, 56, 48))
+
+
+def random_network(dtype=torch.bfloat16, ops=torch.nn, **sizes):
+    torch.manual_seed(0)
+    network = QwenImage(replace(SMALL, **sizes), ops).requires_grad_(False).to(dtype)
+    for weight in network.parameters():
+        weight.normal_(std=0.2)
+    return network
+
+
+def joint(network, seed=0, num_noisy=None, rows=(6, 3)):
+    """Tokens of a canvas and of a memory frame, five columns wide."""
+    generator = torch.Generator().manual_seed(seed)
+    places = positions([(1, count, 5) for count in rows])
+    text = torch.randn(1, 4, 20, generator=generator).to(network.dtype)
+    tokens = torch.randn(1, len(places), 64, generator=generator).to(network.dtype)
+    rotation = network.rotation(text_positions(places, 4), places)
+    return text, JointTokens(tokens, network.words(text), rotation, num_noisy)
+
+
+def plain(network, text, one, time):
+    return network(one.tokens, text, time, one.rotation)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("ops", [torch.nn, low_bit])
+def test_levels_of_a_table_give_the_bits_of_the_plain_path(ops):
+    network = random_network(ops=ops)
+    if ops is low_bit:
+        for block in network.transformer_blocks:
+            for layer in block.level_layers():
+                layer.quantise()
+    times = torch.tensor([1.0, 0.5, 0.02], dtype=network.dtype)
+    text, one = joint(network)
+    for time, level in zip(times, network.levels(times), strict=True):
+        wanted = plain(network, text, one, time[None])
+        assert torch.equal(network.forward_many([one], level)[0], wanted)
+    assert network.num_levels_made == 3
+    network.levels(times.flip(0))
+    assert network.num_levels_made == 3
+
+
+@torch.no_grad()
+def test_levels_are_computed_again_when_an_adapter_on_them_changes():
+    network = random_network(torch.float32)
+    key = "transformer_blocks_1_img_mod_1"
+    width = SMALL.width
+    factors = Factors(torch.randn(2, width), torch.randn(6 * width, 2), 1.0)
+    times = torch.tensor([0.5])
+    before = network.levels(times)[0].rows
+    attach(Lora("test", {key: factors}, 0), [network])
+    found = network.levels(times)[0].rows
+    assert torch.equal(found[0][0], before[0][0])
+    assert not torch.equal(found[1][0], before[1][0])
+    (adapter,) = network.transformer_blocks[1].img_mod[1].adapters
+    adapter.strength = 0.0
+    assert torch.equal(network.levels(times)[0].rows[1][0], before[1][0])
+    assert network.num_levels_made == 3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sequences_in_one_visit_of_each_block_are_as_each_alone(dtype):
+    network = random_network(dtype)
+    (level,) = network.levels(torch.tensor([0.4], dtype=dtype))
+    sequences = [joint(network, seed, rows=rows)[1] for seed, rows in ((0, (6, 3)), (1, (4,)))]
+    together = network.forward_many(sequences, level)
+    for one, found in zip(sequences, together, strict=True):
+        assert torch.equal(network.forward_many([one], level)[0], found)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layers_in_chunks_give_the_bits_of_whole_ones(monkeypatch, dtype):
+    network = random_network(dtype)
+    text, one = joint(network)
+    time = torch.tensor([0.4], dtype=dtype)
+    wanted = plain(network, text, one, time)
+    monkeypatch.setattr("stage_core.models.qwen_layers._CHUNK", 16)
+    assert torch.equal(plain(network, text, one, time), wanted)
+
+
+@torch.no_grad()
+def test_memory_at_time_zero_is_that_of_diffusers_class():
+    theirs = library_network(SMALL, zero_cond_t=True)
+    ours = QwenImage(replace(SMALL, zero_cond_t=True))
+    ours.load_state_dict(theirs.state_dict())
+    shapes, time = [(1, 6, 5), (1, 3, 5)], torch.tensor([0.4])
+    text, one = joint(ours, num_noisy=30)
+    expected = theirs(
+        hidden_states=one.tokens, encoder_hidden_states=text, timestep=time, img_shapes=[shapes]
+    ).sample
+    (level,) = ours.levels(time)
+    found = ours.forward_many([one], level)[0]
+    assert largest(found, expected) < 1e-4
+    # Without a memory frame nothing is at time zero.
+    text, alone = joint(ours, rows=(6,))
+    expected = theirs(
+        hidden_states=alone.tokens,
+        encoder_hidden_states=text,
+        timestep=time,
+        img_shapes=[shapes[:1]],
+    ).sample
+    assert largest(plain(ours, text, alone, time), expected) < 1e-4
+
+
+def test_what_the_table_replaces_is_a_third_of_a_released_block():
+    block = empty(lambda: QwenImage(QwenImageConfig(num_layers=1))).transformer_blocks[0]
+    sizes = {f"block.{name}": weight.numel() for name, weight in block.named_parameters()}
+    replaced = sum(size for name, size in sizes.items() if is_level_only(name))
+    assert replaced / sum(sizes.values()) == pytest.approx(1 / 3, abs=0.001)

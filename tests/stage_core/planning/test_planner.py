@@ -20,6 +20,7 @@ from stage_core.story.cinematography import (
     Transition,
     TransitionKind,
 )
+from stage_core.story.members import Member, MemberKind, name_key
 from stage_core.story.shot_list import FrameFormat, Scene, Shot, ShotList
 
 QUICK = settings(max_examples=50, deadline=None)
@@ -51,6 +52,12 @@ SHOTS = st.builds(
     take=st.integers(1, 9999),
 )
 RATES = [Fraction(24), Fraction(24000, 1001), Fraction(25), Fraction(240)]
+MEMBERS = st.builds(
+    Member,
+    st.text(min_size=1, max_size=6).filter(lambda name: name and name == " ".join(name.split())),
+    st.sampled_from(MemberKind),
+    WORDS,
+)
 LISTS = st.builds(
     ShotList,
     title=WORDS.filter(bool),
@@ -62,6 +69,7 @@ LISTS = st.builds(
         tuple
     ),
     seed=st.integers(0, 2**64 - 1),
+    cast=st.lists(MEMBERS, max_size=2, unique_by=lambda member: name_key(member.name)).map(tuple),
 )
 SCRIPT = """Title: Walk
 

@@ -16,6 +16,7 @@ from stage_core.story.cinematography import (
     Transition,
     TransitionKind,
 )
+from stage_core.story.members import Member, MemberKind
 from stage_core.story.shot_list import FrameFormat, Scene, Shot, ShotList, duration, load_json
 
 TEXT = st.text(max_size=12)
@@ -55,6 +56,7 @@ SHOTS = st.builds(
     seed=st.none() | SEED,
     drawing=st.integers(1, 9999),
     take=st.integers(1, 9999),
+    copy_of=st.just("") | st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True),
 )
 LISTS = st.builds(
     ShotList,
@@ -65,6 +67,16 @@ LISTS = st.builds(
     frame_format=FORMATS,
     shots=st.lists(SHOTS, min_size=1, max_size=4, unique_by=lambda s: s.id.casefold()).map(tuple),
     seed=SEED,
+    cast=st.lists(
+        st.builds(
+            Member,
+            st.from_regex(r"[A-Z][a-z]{0,5}", fullmatch=True),
+            st.sampled_from(MemberKind),
+            TEXT,
+        ),
+        max_size=3,
+        unique_by=lambda member: member.name.casefold(),
+    ).map(tuple),
 )
 FILM = ShotList(shots=(Shot("1"), Shot("2A"), Shot("B-side"), Shot("4")))
 
@@ -94,13 +106,17 @@ def shot_record(**changes):
     ("bad", "message"),
     [
         ([], "a shot list is a JSON object"),
-        (record(schema="stage.ShotList.2"), "newer version"),
+        (record(schema="stage.ShotList.3"), "newer version"),
         (record(schema=None), "newer version"),
         (record(shots=[]), "no shots"),
         (record(shots={}), "shots is dict, not a list"),
         (record(shots=["1"]), "shots 0 is str, not an object"),
         (record(colour="red"), "unknown field 'colour'"),
         (record(seed=-1), "seed -1"),
+        (record(cast={}), "cast is dict, not a list"),
+        (record(cast=["Ida"]), "cast 0 is str, not an object"),
+        (record(cast=[{"name": "Ida"}, {"name": "IDA"}]), "'Ida' and 'IDA'; a name counts once"),
+        (record(cast=[{"name": "a", "kind": "ghost"}]), "'ghost' is no member kind"),
         (record(seed=True), "seed is True; it should be int"),
         (record(seed=1.5), "seed is 1.5; it should be int"),
         (record(title=3), "title is 3; it should be str"),

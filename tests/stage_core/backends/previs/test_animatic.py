@@ -262,8 +262,11 @@ def test_another_take_sways_otherwise():
 def test_the_camera_rests_at_both_ends():
     place, motion = world(1), move(x=-0.3)
     frames = frames_of(seen(place, Similarity()), seen(place, motion.part(-1)), order(24))
-    steps = [abs(similarity_between(a, b).shift) for a, b in itertools.pairwise(frames)]
-    assert steps[0] < 0.4 * max(steps) and steps[-1] < 0.4 * max(steps)
+    pairs = [*itertools.pairwise(frames)]
+    first, middle, last = (
+        abs(similarity_between(*pairs[place]).shift) for place in (0, len(pairs) // 2, -1)
+    )
+    assert first < 0.4 * middle and last < 0.4 * middle
 
 
 def test_no_keyframe_or_two_starts_are_refused_and_the_shot_is_named():
@@ -332,3 +335,35 @@ def test_parts_of_a_move_add_up_to_the_move():
         halves = motion.part(0.5)
         assert halves(halves(0.3 + 0.1j)) == pytest.approx(motion(0.3 + 0.1j))
         assert motion.part(-1)(motion(0.3)) == pytest.approx(0.3)
+
+
+def through(*places, brief=None):
+    """A clip through pictures of different places, at these frames of a shot of 18."""
+    place = [seen(world(n), Similarity()) for n in range(len(places))]
+    keyframes = tuple(Keyframe(i, Picture.of(p)) for i, p in zip(places, place, strict=True))
+    return place, list(Animatic().film(brief or order(), keyframes, Sampling(), ignore).frames)
+
+
+def test_keyframes_between_are_met_and_the_ends_stay():
+    # 17 frames of the plan are 8 of the clip: 6 is nearest to 3, 13 to 6.
+    pictures, frames = through(0, 6, 13, 17)
+    assert len(frames) == 9
+    for place, picture in zip((0, 3, 6, 8), pictures, strict=True):
+        assert torch.equal(frames[place], picture)
+    assert not any(torch.equal(a, b) for a, b in itertools.pairwise(frames))
+
+
+def test_one_so_near_an_end_that_it_would_be_the_end_gives_way():
+    pictures, frames = through(0, 1, 17)
+    assert torch.equal(frames[0], pictures[0]) and torch.equal(frames[-1], pictures[2])
+    assert all(torch.equal(a, b) for a, b in zip(frames, through_ends(pictures), strict=True))
+
+
+def through_ends(pictures):
+    return frames_of(pictures[0], pictures[2])
+
+
+def test_without_an_end_the_last_picture_is_held():
+    pictures, frames = through(0, 8)
+    assert all(torch.equal(frame, pictures[1]) for frame in frames[4:])
+    assert not torch.equal(frames[3], pictures[1])

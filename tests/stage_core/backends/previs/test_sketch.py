@@ -245,14 +245,17 @@ def test_step_callback_cancels_between_the_panels():
 
 @pytest.mark.parametrize("scale", ShotScale, ids=lambda scale: scale.value)
 def test_every_scale_and_angle_is_drawn_for_any_number_of_people(scale):
-    for angle, count in itertools.product(CameraAngle, (0, 1, 2, 5)):
-        cast = ("Maya", "Tom", "Anna", "Ben", "Nora")[:count]
-        brief = order(scale=scale, angle=angle, cast=cast, description="They talk.")
-        # A quarter of the size: 252 panels are drawn here.
-        small = dataclasses.replace(stage_shot(brief, Sampling(0)), size=(208, 120))
-        panel = small.panel(0.5)
-        assert panel.shape == (120, 208, 3) and panel.dtype == torch.uint8
-        assert panel.float().std() > 8
+    # Two of four numbers of people with each angle: every scale and every angle has all four.
+    turn = list(ShotScale).index(scale)
+    for place, angle in enumerate(CameraAngle, turn):
+        for count in ((0, 2), (1, 5))[place % 2]:
+            cast = ("Maya", "Tom", "Anna", "Ben", "Nora")[:count]
+            brief = order(scale=scale, angle=angle, cast=cast, description="They talk.")
+            # A quarter of the size: 126 panels are drawn here.
+            small = dataclasses.replace(stage_shot(brief, Sampling(0)), size=(208, 120))
+            panel = small.panel(0.5)
+            assert panel.shape == (120, 208, 3) and panel.dtype == torch.uint8
+            assert panel.float().std() > 8
 
 
 @pytest.mark.parametrize("movement", CameraMovement, ids=lambda movement: movement.value)

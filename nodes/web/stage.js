@@ -1,0 +1,194 @@
+// The sheet in the browser: a click on a shot writes its id into the node that was selected, and
+// badges say how far shots are. Everything works without this script.
+
+import { app } from "../../scripts/app.js"
+import { api } from "../../scripts/api.js"
+
+const COLOURS = { planned: "#7e7971", drawn: "#9e680c", filmed: "#267a40" }
+const PREVIEW = "$$canvas-image-preview"
+const SIZE_LINE = 15
+const CLICK_PIXELS = 5
+
+// Sheets by the name of their file: {size: [width, height], panels: [{id, status, box}]}.
+const sheets = new Map()
+const statuses = new Map()
+// The node whose shot was last selected, and where the pointer went down.
+let target = null
+let pressed = null
+
+const isOurs = node => String(node?.comfyClass ?? node?.type ?? "").startsWith("STAGE_")
+
+const named = (node, name) => node?.widgets?.find(widget => widget.name === name)
+
+const takesShots = node => isOurs(node) && Boolean(named(node, "shot") ?? named(node, "order"))
+
+const graph = () => app.canvas?.graph ?? app.graph
+
+const nodes = () => graph()?._nodes ?? []
+
+const contains = ([left, top, width, height], [x, y]) =>
+  x >= left && x < left + width && y >= top && y < top + height
+
+function selected() {
+  const items = app.canvas?.selectedItems ?? Object.values(app.canvas?.selected_nodes ?? {})
+  return [...items]
+}
+
+function fileName(address) {
+  try {
+    return new URL(address, window.location.href).searchParams.get("filename") ?? ""
+  } catch {
+    return ""
+  }
+}
+
+// What a run says of its sheets.
+
+function remember(output) {
+  const pages = output?.stage_panels
+  if (!Array.isArray(pages)) return
+  for (const page of pages) {
+    sheets.set(page.filename, page)
+    for (const panel of page.panels ?? []) statuses.set(panel.id, panel.status)
+  }
+  nodes().forEach(showStatus)
+}
+
+// Where a picture of this shape lies in a box, when all of it is seen: [left, top, scale].
+function fitted([left, top, width, height], [own, high], most = Infinity) {
+  const scale = Math.min(width / own, height / high, most)
+  return [left + (width - own * scale) / 2, top + (height - high * scale) / 2, scale]
+}
+
+// The panel of a sheet at a point of the box that shows it.
+function panelAt(image, box, point, most) {
+  const sheet = sheets.get(fileName(image?.currentSrc || image?.src))
+  const own = [image?.naturalWidth, image?.naturalHeight]
+  if (!sheet?.size || !own[0] || !own[1]) return null
+  const [left, top, scale] = fitted(box, own, most)
+  const x = ((point[0] - left) / scale / own[0]) * sheet.size[0]
+  const y = ((point[1] - top) / scale / own[1]) * sheet.size[1]
+  return sheet.panels?.find(({ box: [l, t, r, b] }) => x >= l && x < r && y >= t && y < b) ?? null
+}
+
+// Nodes 2.0 shows a sheet as an element of the page.
+function panelOnPage(event) {
+  const point = [event.clientX, event.clientY]
+  const holder = event.target?.closest?.("[data-node-id]")
+  for (const image of holder?.querySelectorAll("img") ?? []) {
+    const r = image.getBoundingClientRect()
+    const box = [r.left, r.top, r.width, r.height]
+    if (contains(box, point)) return panelAt(image, box, point)
+  }
+  return null
+}
+
+// The classic renderer draws it on the canvas.
+function panelOnCanvas(event) {
+  const canvas = app.canvas
+  if (!canvas || event.target !== canvas.canvas) return null
+  const at = canvas.convertEventToCanvasOffset?.(event)
+  const node = at && graph()?.getNodeOnPos?.(at[0], at[1])
+  if (!node?.imgs?.length) return null
+  const point = [at[0] - node.pos[0], at[1] - node.pos[1]]
+  const index = node.imageIndex ?? (node.imgs.length === 1 ? 0 : null)
+  if (index === null) {
+    const cell = (node.imageRects ?? []).findIndex(box => contains(box, point))
+    return cell < 0 ? null : panelAt(node.imgs[cell], node.imageRects[cell], point)
+  }
+  const preview = named(node, PREVIEW)
+  if (!preview) return null
+  const line = app.ui?.settings?.getSettingValue?.("Comfy.Node.AllowImageSizeDraw") ?? true
+  const height = (preview.computedHeight ?? 0) - (line ? SIZE_LINE : 0)
+  const box = [0, preview.y ?? 0, preview.width || node.size[0], height]
+  // A single picture is never shown larger than it is.
+  return panelAt(node.imgs[index], box, point, 1)
+}
+
+// Into the node that was selected before, or the only one there is.
+
+function receiver() {
+  const here = nodes().filter(takesShots)
+  if (here.includes(target)) return target
+  return here.length === 1 ? here[0] : null
+}
+
+function put(panel) {
+  const node = receiver()
+  if (!node) return
+  const widget = named(node, "shot") ?? named(node, "order")
+  const before = String(widget.value ?? "").trim()
+  widget.value = widget.name === "order" && before ? `${before}, ${panel.id}` : panel.id
+  widget.callback?.(widget.value, app.canvas, node)
+  showStatus(node)
+  app.canvas?.setDirty?.(true, true)
+  const detail = `${node.title ?? node.type}: ${widget.name} ${widget.value}`
+  app.extensionManager?.toast?.add?.({ severity: "info", summary: "STAGE", detail, life: 1500 })
+}
+
+// How far the shot of a node is, as a badge of its colour.
+
+function showStatus(node) {
+  const Badge = window.LGraphBadge ?? window.LiteGraph?.LGraphBadge
+  const status = statuses.get(String(named(node, "shot")?.value ?? "").trim())
+  if (!isOurs(node) || !Badge || !Array.isArray(node.badges)) return
+  const others = node.badges.filter(badge => !badge.ofStage)
+  if (!status) {
+    if (others.length < node.badges.length) node.badges = others
+    return
+  }
+  const made = new Badge({ text: status, fgColor: "#ffffff", bgColor: COLOURS[status] ?? "#555555" })
+  const badge = () => made
+  badge.ofStage = true
+  node.badges = [...others, badge]
+}
+
+function follow(node) {
+  const widget = isOurs(node) && named(node, "shot")
+  if (!widget) return
+  const before = widget.callback
+  widget.callback = function (...all) {
+    const result = before?.apply(this, all)
+    showStatus(node)
+    return result
+  }
+  showStatus(node)
+}
+
+// A click that comes to nothing here goes its usual way, and so does one that does.
+
+function onDown(event) {
+  pressed = [event.clientX, event.clientY]
+  target = selected().find(takesShots) ?? target
+}
+
+function onUp(event) {
+  const from = pressed
+  pressed = null
+  if (!from || event.button !== 0) return
+  if (Math.hypot(event.clientX - from[0], event.clientY - from[1]) > CLICK_PIXELS) return
+  const panel = panelOnPage(event) ?? panelOnCanvas(event)
+  if (panel) put(panel)
+}
+
+// A front end that works in another way loses these helps, and nothing else.
+function carefully(act) {
+  return (...all) => {
+    try {
+      return act(...all)
+    } catch (error) {
+      console.debug("STAGE:", error)
+    }
+  }
+}
+
+app?.registerExtension?.({
+  name: "stage.sheet",
+  setup: carefully(() => {
+    api?.addEventListener?.("executed", carefully(event => remember(event.detail?.output)))
+    window.addEventListener("pointerdown", carefully(onDown), true)
+    window.addEventListener("pointerup", carefully(onUp), true)
+  }),
+  nodeCreated: carefully(follow),
+  loadedGraphNode: carefully(showStatus),
+})

@@ -1,0 +1,63 @@
+"""What a block of the real size needs beside weights and arguments, without computing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..models.qwen_image import QwenImageConfig
+from ..models.qwen_layers import JointTokens, QwenBlock
+from ..models.wan import Level, Prompt, WanBlock
+from ..models.wan_layers import WanConfig
+from ..offload.working import working_bytes
+from .rows import OnRow, Row, at_most
+
+_TEXT_TOKENS = 512
+_QWEN_TOKENS, _WAN_TOKENS = 9216, 32760
+_MOST_QWEN, _MOST_WAN = 9, 6
+
+
+def activations(on_row: OnRow) -> list[Row]:
+    """The peak inside of one block, in tensors as large as all of its tokens."""
+    on_row("activations")
+    return [
+        at_most(f"activations of a Qwen block, {_QWEN_TOKENS} tokens", _qwen(), _MOST_QWEN, "x"),
+        at_most(f"activations of a Wan block, {_WAN_TOKENS} tokens", _wan(), _MOST_WAN, "x"),
+    ]
+
+
+def _qwen() -> float:
+    config = QwenImageConfig()
+    hidden = _empty(1, _QWEN_TOKENS, config.width)
+    words, half = _empty(1, _TEXT_TOKENS, config.width), config.attention_head_dim // 2
+    turns = tuple(
+        _empty(length, half, dtype=torch.complex64) for length in (_TEXT_TOKENS, _QWEN_TOKENS)
+    )
+    one = JointTokens(_empty(1, _QWEN_TOKENS, config.in_channels), words, turns)
+    rows = tuple(_empty(config.num_times, 6 * config.width) for _ in range(2))
+    with torch.device("meta"):
+        block = QwenBlock(config, nn).to(torch.bfloat16)
+    embedding = _empty(config.num_times, config.width)
+    return _peak(block, hidden, lambda: block([(hidden, words)], [one], embedding, rows))
+
+
+def _wan() -> float:
+    config = WanConfig()
+    hidden = _empty(1, _WAN_TOKENS, config.width)
+    half = config.attention_head_dim // 2
+    turns = (_empty(_WAN_TOKENS, half, dtype=torch.float32),) * 2
+    level = Level(_empty(1, config.width), _empty(1, 6, config.width), 0)
+    prompts = [Prompt(_empty(1, _TEXT_TOKENS, config.width), None)]
+    with torch.device("meta"):
+        block = WanBlock(config, nn, "block").to(torch.bfloat16)
+    return _peak(block, hidden, lambda: block([hidden], prompts, level, turns))
+
+
+def _peak(block: nn.Module, hidden: Tensor, call: Callable[[], object]) -> float:
+    return working_bytes(block, call) / (hidden.numel() * hidden.element_size())
+
+
+def _empty(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")

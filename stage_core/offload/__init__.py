@@ -1,0 +1,1 @@
+"""Weights that do not fit: where they lie, and when they move."""
