@@ -66,6 +66,8 @@ class CompareTakes(io.ComfyNode):
         takes = comparison.write_film(board, shot, project, path)
         video = InputImpl.VideoFromFile(str(path)) if takes else ExecutionBlocker(None)
         used = ", ".join(one.record.name for one in found if one.in_use) or "nothing"
-        host.say(f"shot {shot.strip()}: {len(found) - takes} drawings, {takes} takes; uses {used}")
+        host.say(
+            f"shot {shot.strip()}: drawings: {len(found) - takes}, takes: {takes}; uses {used}"
+        )
         report = comparison.report(found)
         return io.NodeOutput(board, image, video, report, ui=ui.PreviewImage(image))

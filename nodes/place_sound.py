@@ -58,7 +58,7 @@ class PlaceSound(io.ComfyNode):
         cues = cues_of("sound", audio, at, timeline, notes.append)
         cues += cues_of("what was placed before", placed_before, "", timeline, notes.append)
         made = mix(timeline, cues)
-        host.say("; ".join([*notes, *made.notes]) or f"{len(cues)} sounds in the film")
+        host.say("; ".join([*notes, *made.notes]) or f"sounds in the film: {len(cues)}")
         sound = made.sound
         waveform = {"waveform": sound.samples.unsqueeze(0), "sample_rate": sound.sample_rate}
         return io.NodeOutput(waveform)

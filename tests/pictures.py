@@ -171,29 +171,8 @@ SCENES = (
     ),
     Scene("film_wan22", {"STAGE_ShotModel": (420, 420)}),
     Scene(
-        "film_wan22",
+        "low_vram",
         {"STAGE_LoadStoryboardModel": (420, 460), "STAGE_LoadShotModel": (420, 520)},
-        (
-            Added(
-                "STAGE_LoadStoryboardModel",
-                outputs={"storyboard_model": ("STAGE_STEP2Storyboard", "storyboard_model")},
-                widgets={
-                    "weights.transformer": "qwen_image_edit_2509_fp8_e4m3fn.safetensors",
-                    "weights.text_encoder": "qwen_2.5_vl_7b_fp8_scaled.safetensors",
-                    "weights.vae": "qwen_image_vae.safetensors",
-                },
-            ),
-            Added(
-                "STAGE_LoadShotModel",
-                outputs={"shot_model": ("STAGE_DualEncoderShotSampler", "shot_model")},
-                widgets={
-                    "weights.transformer": "wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors",
-                    "weights.transformer_low": "wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors",
-                    "weights.text_encoder": "umt5_xxl_fp8_e4m3fn_scaled.safetensors",
-                    "weights.vae": "wan_2.1_vae.safetensors",
-                },
-            ),
-        ),
     ),
     Scene("film_wan22_graph", {"STAGE_ShotTake": (340, 200)}),
     Scene("draw_any_model"),

@@ -137,7 +137,7 @@ def test_reordering_films_none(run, films, plan, filmed, said):
 def test_takes_are_compared_and_an_old_one_chosen(run, films, plan, filmed, said):
     second = films(run("EditShot", storyboard=plan, shot="3", take=2)[0])
     board, image, video, report = run("CompareTakes", storyboard=second, shot="3", take="1")
-    assert board.clips["3"].name == "3_t01" and "1 drawings, 2 takes" in said[-1]
+    assert board.clips["3"].name == "3_t01" and "drawings: 1, takes: 2" in said[-1]
     assert image.shape[0] == 1 and video.get_dimensions()[1] == 216
     assert "* 3_t01" in report and "seed" in report
     with pytest.raises(ValueError, match="there are: 3_t01, 3_t02"):
