@@ -156,6 +156,8 @@ class Report:
         server, total = PromptServer.instance, self._total * _SHOT_UNITS
         nothing_runs = {"prompt_id": context.prompt_id, "nodes": {}}
         server.send_sync("progress_state", nothing_runs, server.client_id)
+        # Two states that come at once may be seen as one.
+        time.sleep(_SECONDS_UNTIL_DROPPED / 2)
         get_progress_state().update_progress(context.node_id, total, total, None)
         time.sleep(_SECONDS_UNTIL_DROPPED)
 
