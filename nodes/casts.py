@@ -6,9 +6,9 @@ from pathlib import Path
 
 import folder_paths
 
-from ..stage_core.casting import CAST_FILE
 from ..stage_core.errors import StorageError
 from ..stage_core.project import folder_name
+from ..stage_core.sharing.cast_folder import CAST_FILE
 
 
 def cast_to_write(name: str) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import InputImpl, io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..stage_core import comparison, desk
+from ..stage_core.desk import comparison
+from ..stage_core.desk.shots import choose
 from ..stage_core.story.storyboard import Storyboard
 from . import films, host
 from .pictures import to_image
@@ -59,7 +60,7 @@ class CompareTakes(io.ComfyNode):
     def execute(cls, storyboard: Storyboard, shot: str, take: str, drawing: str):
         title = storyboard.shot_list.title
         project = films.open_film(title)
-        board = project.save(desk.choose(storyboard, shot, drawing, take, project))
+        board = project.save(choose(storyboard, shot, drawing, take, project))
         found = comparison.compared(board, shot, project)
         image = to_image(comparison.side_by_side(board, found, project))
         path, _ = host.new_video(f"{title} {shot.strip()}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..stage_core import desk
+from ..stage_core.desk.shots import CLEARED, arrange, edit_shot, read_changes
 from ..stage_core.story.cinematography import CameraAngle, CameraMovement, ShotScale, Term
 from ..stage_core.story.storyboard import Storyboard
 from . import films, host
@@ -109,9 +109,9 @@ class EditShot(io.ComfyNode):
 
     @classmethod
     def execute(cls, storyboard: Storyboard, shot: str, note: str = "", **widgets):
-        changes = desk.read_changes(_words(widgets), note)
+        changes = read_changes(_words(widgets), note)
         project = films.open_film(storyboard.shot_list.title)
-        board, notes = desk.edit_shot(storyboard, shot, changes, project)
+        board, notes = edit_shot(storyboard, shot, changes, project)
         changed = f"changes {', '.join(changes)}" if changes else "stays as it is"
         host.say("; ".join((f"shot {shot.strip()} {changed}", *notes)))
         return io.NodeOutput(board)
@@ -140,7 +140,7 @@ class Arrange(io.ComfyNode):
     @classmethod
     def execute(cls, storyboard: Storyboard, order: str):
         project = films.open_film(storyboard.shot_list.title)
-        board, notes = desk.arrange(storyboard, order, project)
+        board, notes = arrange(storyboard, order, project)
         host.say("; ".join((f"order: {', '.join(board.shot_list.ids)}", *notes)))
         return io.NodeOutput(board)
 
@@ -149,5 +149,5 @@ def _words(widgets: dict[str, str | int]) -> dict[str, str]:
     """What the widgets say, by field; a field that stays as it is says nothing."""
     seed = widgets.get("seed", UNCHANGED_SEED)
     words = {name: "" if value in (UNCHANGED, 0) else str(value) for name, value in widgets.items()}
-    clears = desk.CLEARED if seed == FILM_SEED else ""
+    clears = CLEARED if seed == FILM_SEED else ""
     return {**words, "seed": clears if seed < 0 else str(seed)}

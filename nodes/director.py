@@ -8,11 +8,11 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..stage_core.casting import cast_stamp, read_cast_folder, write_cast_folder
 from ..stage_core.editing.sheet import strip
 from ..stage_core.planning.coverage import coverage
 from ..stage_core.planning.director import MAX_SHOTS, FilmOrder, instruction
 from ..stage_core.planning.written import written_out
+from ..stage_core.sharing.cast_folder import cast_stamp, read_cast_folder, write_cast_folder
 from ..stage_core.story.cast import Cast as CastValue
 from ..stage_core.story.members import Member, MemberKind
 from ..stage_core.story.shot_list import FrameFormat

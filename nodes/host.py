@@ -12,7 +12,6 @@ from comfy import model_management
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
-from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 from PIL import Image
 from torch import Tensor
@@ -26,8 +25,7 @@ _SECONDS_BETWEEN = {"bar": 0.1, "text": 0.5, "preview": 0.5}
 # The bar counts whole numbers, so a shot is so many of them.
 _SHOT_UNITS = 1000
 _PREVIEW_SIDE = 512
-# Front ends drop the previews of a node that begins to run after 0.4 s, not at once.
-_SECONDS_UNTIL_DROPPED = 0.5
+_SECONDS_UNTIL_PREVIEWS = 2
 
 
 def schema(**fields) -> io.Schema:
@@ -78,6 +76,7 @@ class Report:
         self._bar = ProgressBar(_SHOT_UNITS)
         self._value, self._started = 0, time.monotonic()
         self._last = dict.fromkeys(_SECONDS_BETWEEN, 0.0)
+        self._previewed = False
 
     def expect(self, total: int, text: str) -> None:
         """Say what will be done before the first step: `total` shots, in words."""
@@ -120,20 +119,22 @@ class Report:
             yield frame
 
     def show(self, image: Tensor) -> None:
-        """Preview [H, W, 3] uint8 pixels on the node, if the last preview is a while ago."""
-        if self._is_due("preview"):
+        """Preview [H, W, 3] uint8 pixels on the node, if the last preview is a while ago.
+
+        A run that is over soon has none.
+        """
+        if self._elapsed() >= _SECONDS_UNTIL_PREVIEWS and self._is_due("preview"):
             self._preview(image, _PREVIEW_SIDE)
 
     def finish(self, image: Tensor, text: str) -> None:
         """End with the result, [H, W, 3] uint8, at its full size, and a line of text.
 
-        A front end that keeps the last preview shows it in place of the node's output, or beside
-        it, so that preview has to be the result.
+        A front end without our script keeps the last preview and shows it in place of the node's
+        output, or beside it, so that preview has to be the result.
         """
         self._value = self._total * _SHOT_UNITS
-        if self._last["preview"]:
+        if self._previewed:
             self._preview(image, None)
-            self._drop_previews()
         say(text)
 
     def _update(self, fraction: float) -> None:
@@ -142,31 +143,19 @@ class Report:
             self._bar.update_absolute(self._value, self._total * _SHOT_UNITS)
 
     def _preview(self, image: Tensor, side: int | None) -> None:
+        self._previewed = True
         picture = ("JPEG", Image.fromarray(image.numpy()), side)
         self._bar.update_absolute(self._value, self._total * _SHOT_UNITS, picture)
 
-    def _drop_previews(self) -> None:
-        """Have the front end drop the node's previews, as it does when a node begins to run."""
-        context = get_executing_context()
-        if context is None:
-            return
-        # Imported here because only a running host has a server.
-        from server import PromptServer
-
-        server, total = PromptServer.instance, self._total * _SHOT_UNITS
-        nothing_runs = {"prompt_id": context.prompt_id, "nodes": {}}
-        server.send_sync("progress_state", nothing_runs, server.client_id)
-        # Two states that come at once may be seen as one.
-        time.sleep(_SECONDS_UNTIL_DROPPED / 2)
-        get_progress_state().update_progress(context.node_id, total, total, None)
-        time.sleep(_SECONDS_UNTIL_DROPPED)
-
     def _time_left(self, fraction: float) -> str:
-        elapsed = time.monotonic() - self._started
+        elapsed = self._elapsed()
         if fraction <= 0 or elapsed < 2:
             return ""
         seconds = round(elapsed / fraction - elapsed)
         return f", {seconds // 60} min left" if seconds >= 120 else f", {seconds} s left"
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started
 
     def _is_due(self, kind: str) -> bool:
         now = time.monotonic()

@@ -8,9 +8,9 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..stage_core.archive import CHUNK, describe
 from ..stage_core.editing.sheet import draw_sheet, num_sheets, panels
 from ..stage_core.project import Project
+from ..stage_core.sharing.archive import CHUNK, describe
 from ..stage_core.story.storyboard import Storyboard
 from .pictures import padded
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..stage_core import archive
 from ..stage_core.editing.sheet_pdf import write_pdf
 from ..stage_core.errors import PlanError, StorageError
 from ..stage_core.planning.planner import PlanSettings, plan
 from ..stage_core.project import folder_name
+from ..stage_core.sharing import archive
 from ..stage_core.stories import read_story
 from ..stage_core.story.storyboard import Storyboard
 from . import films, host, sheet

@@ -1,3 +1,1 @@
 """STAGE: a story becomes start and end frames, the frames become shots, the shots become a film."""
-
-__version__ = "0.1.0"

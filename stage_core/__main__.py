@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import archive
 from .atomic import write_text
 from .backends.load import (
     SHOT_MODELS,
@@ -23,11 +22,12 @@ from .backends.load import (
 )
 from .backends.protocol import Sampling, ShotModel, StoryboardModel
 from .bench.menu import MEASURES
+from .bench.peak_memory import peak_rss_bytes
 from .bench.rows import table, to_json
-from .casting import read_cast_folder
-from .convert import ConvertedLora, check, convert_lora, convert_transformer, has_lora
+from .command.convert import ConvertedLora, check, convert_lora, convert_transformer, has_lora
+from .command.directing import write_plan
+from .command.options import OFFLOADS, parser
 from .cutting import cut, planned
-from .directing import write_plan
 from .editing.export import ExportOptions, export
 from .editing.finish import Finish
 from .editing.handover import Delivery, hand_over, handover_rate
@@ -37,12 +37,12 @@ from .editing.sheet import draw_sheet, num_sheets
 from .editing.sheet_pdf import write_pdf
 from .media import read_sound, write_picture
 from .offload.placed import OffloadPolicy
-from .options import OFFLOADS, parser
-from .peak_memory import peak_rss_bytes
 from .pipeline import draw, film, plan
 from .planning.naming import unknown_names
 from .planning.planner import PlanSettings
 from .project import Project, folder_name
+from .sharing import archive
+from .sharing.cast_folder import read_cast_folder
 from .stories import read_story
 from .story.cast import Cast
 from .story.memory import MemoryPack, MemoryScale
@@ -91,7 +91,6 @@ def make(options: argparse.Namespace) -> None:
     # Of a model that tells what filming has cost it.
     cost = getattr(takes.model, "report", None) if takes.filmed else None
     if cost:
-        _say(f"  {cost}")
         _say_places(takes.model)
     shoot.project.save(board)
     # What was not asked for plays too, as an animatic with a strip that says so.

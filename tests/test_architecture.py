@@ -19,7 +19,7 @@ HOST |= {"nodes", "execution", "latent_preview", "comfyui_version"}
 HEAVY = {"diffusers", "transformers"}
 UNSAFE = {"pickle", "marshal", "shelve", "subprocess", "socket", "urllib", "http"}
 # The one module that opens a connection, what it may import for that, and who may import it.
-CLIENT, CLIENT_ONLY = "chat.py", {"http", "urllib"}
+CLIENT, CLIENT_ONLY = "command/chat.py", {"http", "urllib"}
 PURE = {"torch", "einops"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -33,7 +33,6 @@ ARROWS = {
     "kernels": {"atomic"},
     "offload": set(),
     "atomic": set(),
-    "peak_memory": set(),
     "media": {"atomic"},
     "encoding": {"diffusion"},
     "models": {"kernels"},
@@ -46,21 +45,17 @@ ARROWS = {
     "project": {"atomic", "media", "ledger", "halfway"},
     "pipeline": {"planning", "editing", "backends.protocol"},
     "takes": {"project", "ledger", "halfway", "pipeline", "backends.protocol"},
-    "desk": {"planning", "project", "ledger"},
-    "comparison": {"desk", "project", "ledger", "editing", "media"},
-    "archive_record": set(),
-    "archive_files": {"archive_record", "media"},
-    "archive": {"archive_record", "archive_files", "desk", "project", "ledger", "media", "atomic"},
     "cutting": {"pipeline", "editing", "backends.protocol"},
-    "convert": {"atomic", "encoding", "models"},
-    "casting": {"atomic", "media"},
-    "chat": set(),
-    "directing": {"planning", "casting", "chat", "backends.language", "project", "atomic"},
     "bench": {
         *("backends", "encoding", "models", "kernels", "offload", "diffusion"),
-        *("pipeline", "planning", "project", "takes", "peak_memory"),
+        *("pipeline", "planning", "project", "takes"),
     },
-    "options": {"backends.load", "bench", "editing.handover", "offload", "stories", "takes"},
+    "desk": {"planning", "project", "ledger", "editing", "media"},
+    "sharing": {"desk", "project", "ledger", "media", "atomic"},
+    "command": {
+        *("planning", "stories", "encoding", "models", "offload", "bench", "atomic"),
+        *("backends.load", "backends.language", "editing.handover", "project", "takes", "sharing"),
+    },
 }
 ABOVE_ALL = {"__init__", "__main__", "training"}
 
@@ -198,9 +193,9 @@ def test_nothing_runs_foreign_code_or_opens_a_connection():
 def test_only_the_command_line_can_reach_a_server():
     client = ROOT / "stage_core" / CLIENT
     assert all(inside for dots, name, inside in imports(client) if name.split(".")[0] in UNSAFE)
-    importers = {path.stem for path in ENGINE if "chat" in within(path)}
+    importers = {path.stem for path in ENGINE if "command.chat" in within(path)}
     assert importers == {"directing"}
-    assert {path.stem for path in ENGINE if "directing" in within(path)} == {"__main__"}
+    assert {path.stem for path in ENGINE if "command.directing" in within(path)} == {"__main__"}
     assert not any(name.endswith(("chat", "directing")) for p in NODES for _, name, _ in imports(p))
 
 

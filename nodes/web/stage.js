@@ -1,5 +1,6 @@
 // The sheet in the browser: a click on a shot writes its id into the node that was selected, and
-// badges say how far shots are. Everything works without this script.
+// badges say how far shots are. A node's result takes the place of its last preview. Everything
+// works without this script: that preview is a picture of the result.
 
 import { app } from "../../scripts/app.js"
 import { api } from "../../scripts/api.js"
@@ -40,6 +41,26 @@ function fileName(address) {
   } catch {
     return ""
   }
+}
+
+// A preview that is there when a node's result comes would stay in its place: the front end
+// looks at both only then, and drops previews when the node begins to run again.
+
+// The graph of a node by the path of ids that a run names it with, and its id there.
+function place(path) {
+  const ids = String(path).split(":")
+  const id = ids.pop()
+  let here = app.rootGraph ?? app.graph
+  for (const outer of ids) here = here?.getNodeById(outer)?.subgraph
+  return { node: here?.getNodeById(id), key: ids.length ? `${here?.id}:${id}` : id }
+}
+
+function dropPreview({ node: path, display_node: shown, output }) {
+  const { node, key } = place(shown ?? path)
+  if (!isOurs(node) || !output?.images?.length || !app.nodePreviewImages?.[key]) return
+  // The store of this name is where Nodes 2.0 looks; the canvas looks into `app`.
+  app.extensionManager?._p?._s?.get("nodeOutput")?.revokePreviewsByLocatorId?.(key)
+  delete app.nodePreviewImages[key]
 }
 
 // What a run says of its sheets.
@@ -185,6 +206,7 @@ function carefully(act) {
 app?.registerExtension?.({
   name: "stage.sheet",
   setup: carefully(() => {
+    api?.addEventListener?.("executed", carefully(event => dropPreview(event.detail)))
     api?.addEventListener?.("executed", carefully(event => remember(event.detail?.output)))
     window.addEventListener("pointerdown", carefully(onDown), true)
     window.addEventListener("pointerup", carefully(onUp), true)

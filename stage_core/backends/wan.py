@@ -28,8 +28,9 @@ from ..story.timeline import Clip
 from .protocol import FilmJob, Nowhere, OnStep, Sampling, filming_seed
 from .wan_conditions import Between, Condition, HeldStart, Led, Length
 from .wan_files import WanFiles
+from .wan_keyframes import meetings
 from .wan_networks import DEFAULTS, WanNetworks, WanSettings, WanSource, open_networks
-from .wan_report import Adherence, FilmReport
+from .wan_report import FilmReport
 from .wan_sampling import (
     FEW_STEPS,
     WanOrder,
@@ -101,8 +102,8 @@ class WanShots:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Where the large networks were in the last film, and what that took."""
-        return tuple(map(str, self.report.places.values()))
+        """What there is to say of the last film, nothing before the first."""
+        return self.report.remarks if self.report.seconds else ()
 
     @cached_property
     def networks(self) -> WanNetworks:
@@ -161,7 +162,7 @@ class WanShots:
                 f"model films {self.sampling.longest} well; shorten or divide the shot"
             )
         length = Length(num_frames, *self.grid.size(brief.frame_format))
-        placed = self._kind.placed(shot, job.keyframes, num_frames)
+        placed = self._kind.placed(brief, job.keyframes, self.grid)
         images = {i: fitted(k.image, length.width, length.height) for i, k in placed.items()}
         references = self._references(brief)
         rested = job.halfway.read()
@@ -201,7 +202,9 @@ class WanShots:
         """Orders for all takes: one encoder after the other, each text and picture once."""
         words = self._words(takes)
         sights = [self._sights(take) for take in takes]
-        for take, read, seen in zip(takes, words, sights, strict=True):
+        # Takes of one shot follow each other here, however many shots are between them.
+        several = sorted(zip(takes, words, sights, strict=True), key=lambda it: _shown(it[0]))
+        for take, read, seen in several:
             shape = tuple(take.state.latents.shape)
             take.order = WanOrder(shape, read, seen, self._condition(take))
 
@@ -234,9 +237,7 @@ class WanShots:
             shown = [picture.image for picture in take.references]
             return self._kind.condition(self.networks.vae, take.images, shown, take.length)
 
-        places = tuple(sorted((i, k.picture.digest) for i, k in take.placed.items()))
-        shown = tuple(picture.digest for picture in take.references)
-        return self._conditions.get((places, shown, take.length), encode)
+        return self._conditions.get(_shown(take), encode)
 
     def _make(
         self, phase: _Phase, takes: list[_Take], settings: WanSampling, on_step: OnStep
@@ -291,18 +292,7 @@ class WanShots:
         self._turn(take, vae.network)
         pixels = vae.decode(take.state.latents[:, :, len(take.references) :].to(self._device))
         frames = torch.stack([as_pixels(frame) for frame in pixels])
-        self.report.adherence[shot.id] = tuple(
-            Adherence(keyframe.index, index, _apart(frames[index], take.images[index]))
-            for index, keyframe in sorted(take.placed.items())
-        )
-        for came in self.report.adherence[shot.id]:
-            _log.info(
-                "shot %s: frame %d, keyframe %d of the plan, is %.1f levels from its picture",
-                shot.id,
-                came.index,
-                came.planned,
-                came.levels,
-            )
+        self.report.meetings += meetings(shot, take.placed, frames, take.images)
         # Only the frames at the cuts: a picture between frames that miss it would be a flash.
         for index in {0, take.length.num_frames - 1} & take.placed.keys():
             frames[index] = take.images[index]
@@ -338,5 +328,7 @@ def load_wan(
     return WanShots(source, own, settings)
 
 
-def _apart(frame: Tensor, picture: Tensor) -> float:
-    return float((frame.float() - picture.float()).abs().mean())
+def _shown(take: _Take) -> tuple:
+    """What a take is conditioned on, by content."""
+    places = tuple(sorted((i, k.picture.digest) for i, k in take.placed.items()))
+    return places, tuple(picture.digest for picture in take.references), take.length

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Protocol
 
 import torch
@@ -18,16 +17,18 @@ from torch.nn import functional
 
 from ..encoding.dual import vae_pixels
 from ..encoding.video_prompts import READS
+from ..story.brief import ShotBrief
 from ..story.frames import Keyframe
-from ..story.shot_list import Shot
+from .protocol import Grid
 from .wan_encoders import WanVAE
+from .wan_keyframes import anywhere, at_the_ends
 
 STRIDE = 4
 # The mask of the led model is folded, so many pixels of a side to a latent, into channels.
 _FOLDED = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Length:
     """A clip's frames and size in pixels."""
 
@@ -61,7 +62,7 @@ class Conditioning(Protocol):
     reads: frozenset[str]
 
     def placed(
-        self, shot: Shot, keyframes: Sequence[Keyframe], num_frames: int
+        self, brief: ShotBrief, keyframes: Sequence[Keyframe], grid: Grid
     ) -> dict[int, Keyframe]:
         """The keyframes by the frame of the clip that they become."""
         ...
@@ -83,17 +84,11 @@ class Between:
     reads = READS
 
     def placed(
-        self, shot: Shot, keyframes: Sequence[Keyframe], num_frames: int
+        self, brief: ShotBrief, keyframes: Sequence[Keyframe], grid: Grid
     ) -> dict[int, Keyframe]:
         """Raises ValueError for a keyframe that is no end."""
-        ends = {0: 0, shot.num_frames - 1: num_frames - 1}
-        for keyframe in keyframes:
-            if keyframe.index not in ends:
-                raise ValueError(
-                    f"shot {shot.id}: a keyframe at {keyframe.index}; this Wan films between a "
-                    "start and an end frame, Wan VACE through keyframes anywhere"
-                )
-        return {ends[keyframe.index]: keyframe for keyframe in keyframes}
+        num_frames = grid.num_frames(brief.shot, brief.frame_format)
+        return at_the_ends(brief.shot, keyframes, num_frames)
 
     def condition(
         self,
@@ -115,7 +110,7 @@ class HeldStart:
     reads = READS
 
     def placed(
-        self, shot: Shot, keyframes: Sequence[Keyframe], num_frames: int
+        self, brief: ShotBrief, keyframes: Sequence[Keyframe], grid: Grid
     ) -> dict[int, Keyframe]:
         """The start alone; other keyframes are left to whoever cuts the clip."""
         starts = [keyframe for keyframe in keyframes if keyframe.index == 0]
@@ -140,24 +135,14 @@ class Led:
     reads = READS | {"memory", "cast", "between"}
 
     def placed(
-        self, shot: Shot, keyframes: Sequence[Keyframe], num_frames: int
+        self, brief: ShotBrief, keyframes: Sequence[Keyframe], grid: Grid
     ) -> dict[int, Keyframe]:
         """At the start or at the last frame of a group of four, which have latents of their own.
 
         Raises:
             ValueError: two keyframes in one group.
         """
-        found: dict[int, Keyframe] = {}
-        for keyframe in keyframes:
-            exact = Fraction(keyframe.index * (num_frames - 1), shot.num_frames - 1)
-            index = int(exact / STRIDE + Fraction(1, 2)) * STRIDE
-            if index in found:
-                raise ValueError(
-                    f"shot {shot.id}: keyframes at {found[index].index} and {keyframe.index}; the "
-                    f"model tells apart those that are {STRIDE} of its frames from each other"
-                )
-            found[index] = keyframe
-        return found
+        return anywhere(brief, keyframes, grid)
 
     def condition(
         self,

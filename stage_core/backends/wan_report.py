@@ -8,19 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..offload.placed import PlaceReport
-
-
-@dataclass(frozen=True)
-class Adherence:
-    """How near a clip came to a keyframe, before its ends were set to their pictures.
-
-    Frame `index` of the clip became keyframe `planned` of the shot; on average `levels` of 255 lie
-    between them.
-    """
-
-    planned: int
-    index: int
-    levels: float
+from .wan_keyframes import Meeting
 
 
 @dataclass
@@ -28,22 +16,29 @@ class FilmReport:
     """What a film has cost so far.
 
     `moved_bytes` of weights were moved; shot by shot it would be `moved_bytes_by_shot`. `seconds`
-    by phase: encode, experts, decode. `adherence` by shot. `places` by large network.
+    by phase: encode, experts, decode. `meetings` with keyframes, take by take. `places` by large
+    network.
     """
 
     moved_bytes: int = 0
     moved_bytes_by_shot: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
-    adherence: dict[str, tuple[Adherence, ...]] = field(default_factory=dict)
+    meetings: list[Meeting] = field(default_factory=list)
     places: dict[str, PlaceReport] = field(default_factory=dict)
 
     def __str__(self) -> str:
         sizes = self.moved_bytes, self.moved_bytes_by_shot
         moved, by_shot = (f"{size / 1e9:.3g} GB" for size in sizes)
         spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
-        apart = [came.levels for shot in self.adherence.values() for came in shot]
+        apart = [meeting.levels for meeting in self.meetings]
         near = f"; keyframes met within {max(apart):.0f} of 255 levels" if apart else ""
         return f"weights moved: {moved}, shot by shot it would be {by_shot}; {spent}{near}"
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person is told: the cost, where large networks were, keyframes between the ends."""
+        told = [str(meeting) for meeting in self.meetings if meeting.is_between]
+        return (str(self), *map(str, self.places.values()), *told)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 
 from ..backends.protocol import Grid, OnStep, Sampling
 from ..backends.tiny import TinyStoryboard
-from ..peak_memory import rss_bytes
 from ..pipeline import draw, plan
 from ..planning.planner import PlanSettings
 from ..project import Project
@@ -20,6 +19,7 @@ from ..story.memory import MemoryFrame, MemoryPack, MemoryScale
 from ..story.shot_list import FrameFormat, Shot
 from ..story.storyboard import Storyboard
 from ..takes import KeptDrawings
+from .peak_memory import rss_bytes
 from .rows import OnRow, Row, at_most
 
 EARLY_SHOT, NUM_SHOTS = 4, 64

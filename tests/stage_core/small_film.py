@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from stage_core.backends.protocol import Grid, Sampling, drawing_seed, filming_seed
-from stage_core.desk import arrange, edit_shot, read_changes
+from stage_core.desk.shots import arrange, edit_shot, read_changes
 from stage_core.pipeline import draw, film
 from stage_core.project import Project
 from stage_core.story.frames import FramePair, Picture

@@ -7,16 +7,16 @@ from fractions import Fraction
 
 import pytest
 
-from stage_core.archive import describe, load, load_sheet, save
 from stage_core.backends.load import load_shot_model, load_storyboard_model
 from stage_core.backends.wan_tiny import tiny_wan
-from stage_core.comparison import compared
-from stage_core.desk import choose
+from stage_core.desk.comparison import compared
+from stage_core.desk.shots import choose
 from stage_core.editing.conform import cover
 from stage_core.editing.sheet import draw_sheet
 from stage_core.errors import PlanError
 from stage_core.pipeline import edit, fill
 from stage_core.project import KEYFRAME, TAKE
+from stage_core.sharing.archive import describe, load, load_sheet, save
 from stage_core.story.frames import Keyframe
 from stage_core.story.shot_list import FrameFormat
 from stage_core.story.storyboard import MOST_BETWEEN, Storyboard

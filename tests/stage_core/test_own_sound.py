@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stage_core.archive import describe, load, load_sheet, save
 from stage_core.backends.load import load_shot_model, load_storyboard_model
 from stage_core.cutting import cut
 from stage_core.editing.finish import Finish
 from stage_core.editing.mix import mix, own_sounds
 from stage_core.errors import PlanError, StorageError
 from stage_core.project import Made, Project
+from stage_core.sharing.archive import describe, load, load_sheet, save
 from stage_core.story.storyboard import Storyboard
 from stage_core.story.timeline import Sound
 

@@ -101,7 +101,9 @@ def test_streaming_weights_give_the_same_clips(kind):
     assert all(torch.equal(a, b) for a, b in zip(streamed, whole, strict=True))
     # Where nothing stays, every step of every shot fetches the blocks again.
     assert model.report.moved_bytes > once
-    assert all("streams, 0 of " in said for said in model.remarks) and len(model.remarks) > 1
+    cost, *places = model.remarks
+    assert cost == str(model.report)
+    assert all("streams, 0 of " in said for said in places) and len(places) > 1
 
 
 def test_all_shots_pass_the_first_expert_before_the_second():
@@ -204,13 +206,16 @@ def test_a_led_model_takes_a_keyframe_at_the_nearest_group_and_tells_how_near_it
 ):
     model = tiny_wan("led")
     film(model, (Keyframe(planned, picture(1)),))
-    (came,) = model.report.adherence["1"]
-    assert (came.planned, came.index) == (planned, index)
-    assert 0 < came.levels < 255
+    (met,) = model.report.meetings
+    assert (met.shot_id, met.planned, met.index) == ("1", planned, index)
+    assert 0 < met.levels < 255
+    told = [said for said in model.remarks if "levels from its picture" in said]
+    where = f"keyframe at {planned} of 24 is moved to and filmed at {index} of the model's 8"
+    assert (where in "".join(told)) == (0 < index < 8)
 
 
 def test_keyframes_of_one_group_are_refused():
-    with pytest.raises(ValueError, match="keyframes at 11 and 13; the model tells apart"):
+    with pytest.raises(ValueError, match="keyframes at 11 and 13 are less than 4 of the model's 9"):
         film(tiny_wan("led"), (Keyframe(11, picture(1)), Keyframe(13, picture(2))))
 
 
@@ -291,7 +296,8 @@ def test_settings_are_in_the_identity():
 def test_how_near_a_clip_came_is_logged(caplog):
     with caplog.at_level(logging.INFO):
         film(tiny_wan(), ends(SHOTS[0]))
-    assert "shot 1: frame 8, keyframe 24 of the plan, is" in caplog.text
+    said = "shot 1, take 1: the keyframe at 24 of 24 is filmed at 8 of the model's 8, "
+    assert said in caplog.text and "of 255 levels from its picture" in caplog.text
 
 
 def test_the_report_is_a_line_that_a_person_can_read():

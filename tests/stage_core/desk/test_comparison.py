@@ -4,11 +4,11 @@ import av
 import pytest
 import torch
 
-from stage_core.comparison import MOST_SHOWN, compared, report, side_by_side, write_film
-from stage_core.desk import choose
+from stage_core.desk.comparison import MOST_SHOWN, compared, report, side_by_side, write_film
+from stage_core.desk.shots import choose
 from stage_core.story.storyboard import Storyboard
 
-from .small_film import SmallFilm, three_shots
+from ..small_film import SmallFilm, three_shots
 
 
 @pytest.fixture

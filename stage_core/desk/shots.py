@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .ledger import Record
-from .planning.arranging import check_transitions, copies
-from .planning.drafts import Length, TransitionDraft
-from .planning.terms import SHOT_TERMS, parse_items, parse_length, parse_transition
-from .project import DRAWING, TAKE, Project
-from .story.cinematography import CUT, Transition, TransitionKind
-from .story.frames import FramePair, Keyframe, no_frames
-from .story.shot_list import Shot, ShotList
-from .story.storyboard import Storyboard
+from ..ledger import Record
+from ..planning.arranging import check_transitions, copies
+from ..planning.drafts import Length, TransitionDraft
+from ..planning.terms import SHOT_TERMS, parse_items, parse_length, parse_transition
+from ..project import DRAWING, TAKE, Project
+from ..story.cinematography import CUT, Transition, TransitionKind
+from ..story.frames import FramePair, Keyframe, no_frames
+from ..story.shot_list import Shot, ShotList
+from ..story.storyboard import Storyboard
 
 CLEARED = "-"
 """Written for a field, it empties it; an empty text leaves the field as it is."""

@@ -20,18 +20,18 @@ from typing import Any
 
 from torch import Tensor
 
-from .archive_files import BOARD, Files, opened
-from .archive_record import SCHEMA, BetweenEntry, DrawingEntry, Manifest, TakeEntry, read_manifest
-from .atomic import replacing
-from .desk import number_of
-from .errors import PlanError, StorageError
-from .ledger import Record
-from .media import import_pillow
-from .project import DRAWING, KEYFRAME, TAKE, Made, Project
-from .story.frames import HALVES, FramePair, Keyframe, Picture, pixel_digest
-from .story.shot_list import ShotList
-from .story.storyboard import Storyboard
-from .story.timeline import Clip
+from ..atomic import replacing
+from ..desk.shots import number_of
+from ..errors import PlanError, StorageError
+from ..ledger import Record
+from ..media import import_pillow
+from ..project import DRAWING, KEYFRAME, TAKE, Made, Project
+from ..story.frames import HALVES, FramePair, Keyframe, Picture, pixel_digest
+from ..story.shot_list import ShotList
+from ..story.storyboard import Storyboard
+from ..story.timeline import Clip
+from .files import BOARD, Files, opened
+from .record import SCHEMA, BetweenEntry, DrawingEntry, Manifest, TakeEntry, read_manifest
 
 ENDING = ".stage.zip"
 CHUNK = "stage_storyboard"

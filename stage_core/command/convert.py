@@ -14,13 +14,13 @@ from pathlib import Path
 
 from torch import nn
 
-from .atomic import replacing
-from .encoding.prompts import Templates, find_templates
-from .models.checkpoint import SCALE, WEIGHT, Weights, empty, open_weights
-from .models.compare import compare
-from .models.lora import PEFT_SETTINGS, adapter_names, common_alpha, layer_key
-from .models.qwen_image import QwenImage, QwenImageConfig
-from .models.rewrite import Source, located, rewrite
+from ..atomic import replacing
+from ..encoding.prompts import Templates, find_templates
+from ..models.checkpoint import SCALE, WEIGHT, Weights, empty, open_weights
+from ..models.compare import compare
+from ..models.lora import PEFT_SETTINGS, adapter_names, common_alpha, layer_key
+from ..models.qwen_image import QwenImage, QwenImageConfig
+from ..models.rewrite import Source, located, rewrite
 
 LORA_FILE = "lora.safetensors"
 TRANSFORMER_FOLDERS = ("unet", "transformer")

@@ -10,13 +10,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from .backends.load import SHOT_MODELS, STORYBOARD_MODELS
-from .bench.menu import MEASURES
-from .editing.handover import LISTS, MEDIA
-from .offload.placed import Offload
-from .stories import story_names
-from .story.memory import MemoryScale
-from .takes import Redraw, Refilm
+from ..backends.load import SHOT_MODELS, STORYBOARD_MODELS
+from ..bench.menu import MEASURES
+from ..editing.handover import LISTS, MEDIA
+from ..offload.placed import Offload
+from ..stories import story_names
+from ..story.memory import MemoryScale
+from ..takes import Redraw, Refilm
 
 Run = Callable[[argparse.Namespace], None]
 """A command."""

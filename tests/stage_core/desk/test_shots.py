@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from stage_core.backends.load import load_shot_model, load_storyboard_model
-from stage_core.desk import choose, edit_shot, read_changes
+from stage_core.desk.shots import choose, edit_shot, read_changes
 from stage_core.media import write_picture
 from stage_core.planning.planner import plan
 from stage_core.story.cinematography import ShotScale, Transition, TransitionKind
 from stage_core.story.storyboard import ShotStatus, Storyboard
 
-from .small_film import SmallFilm, names, three_shots
+from ..small_film import SmallFilm, names, three_shots
 
 
 @pytest.fixture

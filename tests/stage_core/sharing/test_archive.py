@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from stage_core import archive
-from stage_core.archive import describe, load, load_sheet, save
 from stage_core.backends.load import load_shot_model, load_storyboard_model
 from stage_core.errors import PlanError, StorageError
 from stage_core.media import write_picture
 from stage_core.project import Project
+from stage_core.sharing import archive
+from stage_core.sharing.archive import describe, load, load_sheet, save
 from stage_core.story.frames import Picture
 from stage_core.story.storyboard import Storyboard
 
-from .small_film import SmallFilm, names, three_shots
+from ..small_film import SmallFilm, names, three_shots
 
 BOARD = "storyboard.json"
 

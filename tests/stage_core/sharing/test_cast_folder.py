@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from stage_core import media
-from stage_core.casting import CAST_FILE, MAX_BYTES, cast_stamp, read_cast_folder, write_cast_folder
 from stage_core.errors import PlanError, StorageError
+from stage_core.sharing.cast_folder import (
+    CAST_FILE,
+    MAX_BYTES,
+    cast_stamp,
+    read_cast_folder,
+    write_cast_folder,
+)
 from stage_core.story.cast import Cast
 from stage_core.story.frames import Picture
 from stage_core.story.members import Member, MemberKind

@@ -7,12 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from stage_core import chat
 from stage_core.__main__ import main
+from stage_core.command import chat
 from stage_core.planning.planner import plan
 from stage_core.stories import read_story
 
-from .answers import GOOD
+from ..answers import GOOD
 
 QUESTION = [{"role": "user", "content": "?"}]
 

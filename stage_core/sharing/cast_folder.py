@@ -11,13 +11,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from . import media
-from .atomic import write_text
-from .errors import PlanError, StorageError
-from .story.cast import MAX_PICTURES, Cast
-from .story.frames import Picture
-from .story.members import MAX_MEMBERS, Member, MemberKind, name_key
-from .story.shot_list import load_json
+from .. import media
+from ..atomic import write_text
+from ..errors import PlanError, StorageError
+from ..story.cast import MAX_PICTURES, Cast
+from ..story.frames import Picture
+from ..story.members import MAX_MEMBERS, Member, MemberKind, name_key
+from ..story.shot_list import load_json
 
 CAST_FILE = "cast.json"
 SCHEMA = "stage.Cast.1"

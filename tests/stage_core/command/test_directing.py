@@ -10,12 +10,12 @@ import torch
 from stage_core.__main__ import main
 from stage_core.backends.load import load_shot_model, load_storyboard_model
 from stage_core.backends.protocol import Sampling
-from stage_core.casting import write_cast_folder
 from stage_core.encoding.prompts import shot_prompt
 from stage_core.encoding.video_prompts import video_prompt
 from stage_core.pipeline import draw
 from stage_core.planning.planner import PlanSettings, plan
 from stage_core.project import Project
+from stage_core.sharing.cast_folder import write_cast_folder
 from stage_core.stories import read_story
 from stage_core.story.cast import Cast
 from stage_core.story.frames import Picture

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .desk import number_of, results
-from .editing.conform import conform, cover
-from .editing.export import export
-from .editing.sheet import strip
-from .ledger import Record
-from .media import playing
-from .project import DRAWING, TAKE, Project
-from .story.shot_list import FrameFormat
-from .story.storyboard import Storyboard
+from ..editing.conform import conform, cover
+from ..editing.export import export
+from ..editing.sheet import strip
+from ..ledger import Record
+from ..media import playing
+from ..project import DRAWING, TAKE, Project
+from ..story.shot_list import FrameFormat
+from ..story.storyboard import Storyboard
+from .shots import number_of, results
 
 MOST_SHOWN = 12
 """The newest so many drawings and takes are shown; the others are counted."""

@@ -11,12 +11,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from stage_core.backends.qwen_networks import QwenFiles, QwenSettings, load_networks
-from stage_core.convert import check, comfy_layer, convert_lora, convert_transformer
+from stage_core.command.convert import check, comfy_layer, convert_lora, convert_transformer
 from stage_core.encoding.prompts import Templates
 from stage_core.models.lora import layer_key
 
-from ..live import looked_at, trees
-from .vectors import FOLDER, needs_vectors, released_folder, save
+from ...live import looked_at, trees
+from ..vectors import FOLDER, needs_vectors, released_folder, save
 
 BLOCK = (
     *("attn.to_q", "attn.to_k", "attn.to_v", "attn.add_q_proj", "attn.add_k_proj"),

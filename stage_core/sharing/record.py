@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from .errors import PlanError
-from .story.frames import HALVES
-from .story.shot_list import ShotList, load_json, shot_list_from_record
-from .story.storyboard import MOST_BETWEEN
+from ..errors import PlanError
+from ..story.frames import HALVES
+from ..story.shot_list import ShotList, load_json, shot_list_from_record
+from ..story.storyboard import MOST_BETWEEN
 
 SCHEMA = "stage.Archive.1"
 

@@ -8,17 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .atomic import write_text
-from .casting import read_cast_folder
+from ..atomic import write_text
+from ..planning.coverage import coverage
+from ..planning.director import FilmOrder
+from ..planning.language import TRIES, Generate, direct
+from ..planning.naming import unknown_names
+from ..planning.planner import PlanSettings
+from ..planning.written import written_out
+from ..project import folder_name
+from ..sharing.cast_folder import read_cast_folder
+from ..story.shot_list import UNTITLED, FrameFormat, ShotList
 from .chat import Server, choose_model
-from .planning.coverage import coverage
-from .planning.director import FilmOrder
-from .planning.language import TRIES, Generate, direct
-from .planning.naming import unknown_names
-from .planning.planner import PlanSettings
-from .planning.written import written_out
-from .project import folder_name
-from .story.shot_list import UNTITLED, FrameFormat, ShotList
 
 TEMPLATE = "template"
 USUAL_SHOTS = 8
@@ -87,7 +87,7 @@ def _language_model(options: argparse.Namespace) -> tuple[Generate, str]:
     # Imported here because it asks for torch, which a server does not need.
     import torch
 
-    from .backends.language import load_language_model
+    from ..backends.language import load_language_model
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return load_language_model(folder, device), f"the model in {folder}, on {device},"

@@ -17,12 +17,12 @@ from zlib import error as zlib_error
 
 import torch
 
-from .archive_record import BetweenEntry, DrawingEntry, TakeEntry
-from .errors import PlanError, StorageError
-from .media import LOSSLESS_CODECS, import_av, import_pillow, storing
-from .story.frames import Picture
-from .story.shot_list import MAX_JSON_CHARACTERS, MAX_SHOTS
-from .story.storyboard import MOST_BETWEEN
+from ..errors import PlanError, StorageError
+from ..media import LOSSLESS_CODECS, import_av, import_pillow, storing
+from ..story.frames import Picture
+from ..story.shot_list import MAX_JSON_CHARACTERS, MAX_SHOTS
+from ..story.storyboard import MOST_BETWEEN
+from .record import BetweenEntry, DrawingEntry, TakeEntry
 
 BOARD = "storyboard.json"
 
