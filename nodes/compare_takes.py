@@ -62,7 +62,7 @@ class CompareTakes(io.ComfyNode):
         project = films.open_film(title)
         board = project.save(choose(storyboard, shot, drawing, take, project))
         found = comparison.compared(board, shot, project)
-        image = to_image(comparison.side_by_side(board, found, project))
+        image = to_image(comparison.side_by_side(found, project))
         path, _ = host.new_video(f"{title} {shot.strip()}")
         takes = comparison.write_film(board, shot, project, path)
         video = InputImpl.VideoFromFile(str(path)) if takes else ExecutionBlocker(None)

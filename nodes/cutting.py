@@ -18,7 +18,7 @@ from ..stage_core.media import sound_of
 from ..stage_core.story.shot_list import ShotList
 from ..stage_core.story.storyboard import Storyboard
 from ..stage_core.story.timeline import Timeline
-from .native.enhance import Interpolator, knows_interpolation, upscaler
+from .native.enhance import Interpolator, knows_interpolation, send_back, upscaler
 
 AT = "a shot such as 3, a time after it such as 2A+0.5s, or a time of the film such as 0:12"
 
@@ -78,7 +78,8 @@ CUT_INPUTS = [*SOUND_INPUTS, *FINISH_INPUTS]
 class Cutting:
     """A board on its way to a film; `notes` collects what there is to know, each once.
 
-    `inputs` are those of CUT_INPUTS that are there.
+    `inputs` are those of CUT_INPUTS that are there. Used as a context: at its end the models for
+    frames give their VRAM back.
     """
 
     board: Storyboard
@@ -86,6 +87,13 @@ class Cutting:
     subtitles: bool = False
     mark_fill_ins: bool = True
     notes: dict[str, None] = field(default_factory=dict)
+
+    def __enter__(self) -> Cutting:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if (model := self.inputs.get("upscale_model")) is not None:
+            send_back(model)
 
     def note(self, text: str) -> None:
         """Keeps a sentence for the person at the node."""

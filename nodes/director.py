@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..stage_core.editing.sheet import strip
+from ..stage_core.editing.strips import card
 from ..stage_core.planning.coverage import coverage
 from ..stage_core.planning.director import MAX_SHOTS, FilmOrder, instruction
 from ..stage_core.planning.written import written_out
@@ -17,7 +16,7 @@ from ..stage_core.story.cast import Cast as CastValue
 from ..stage_core.story.members import Member, MemberKind
 from ..stage_core.story.shot_list import FrameFormat
 from . import casts, host
-from .pictures import pictures, to_image
+from .pictures import pictures, rows, to_image
 from .sockets import CastSocket
 
 THEME = (
@@ -128,7 +127,9 @@ CAST_INPUTS = [
 ]
 CAST_OUTPUTS = [
     CastSocket.Output("cast_out", display_name="cast", tooltip="The cast with this member."),
-    io.Image.Output("preview", tooltip="The pictures of the cast with their names."),
+    io.Image.Output(
+        "preview", tooltip="The cast: pictures with names, and a card for who has none."
+    ),
 ]
 
 
@@ -203,7 +204,13 @@ class Cast(io.ComfyNode):
 
 
 def _preview(cast: CastValue) -> Tensor:
-    frames = cast.references()
-    if not frames:
-        return strip([torch.full((9, 16, 3), 128, dtype=torch.uint8)], ["no pictures"])
-    return strip([frame.picture.image for frame in frames], [frame.names[0] for frame in frames])
+    """Every member's pictures, or a card for who has none."""
+    if not cast.members:
+        return rows([card("Nobody yet", "Give a name, or the name of a cast to load.")], [""])
+    images, labels = [], []
+    for member in cast.members:
+        shown = [picture.image for picture in cast.pictures.get(member.name, ())]
+        words = member.description or "No description yet, so no prompt says how it looks."
+        images += shown or [card(member.name, words)]
+        labels += [member.name] * len(shown) or [f"{member.kind.value}, no pictures"]
+    return rows(images, labels)

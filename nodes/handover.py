@@ -75,20 +75,21 @@ class Handover(io.ComfyNode):
     @classmethod
     def execute(cls, storyboard: Storyboard, media: str, lists: str, **inputs):
         title = storyboard.shot_list.title
-        cutting = Cutting(films.open_film(title).save(storyboard), inputs, mark_fill_ins=False)
+        board = films.open_film(title).save(storyboard)
         rate = handover_rate(storyboard.shot_list.frame_format.rate, _LISTS[lists])
-        timeline, plan = cutting.timeline(rate)
-        sounds = {name: mix(timeline, c).sound for name, c in cutting.sounds(timeline).items()}
-        order = Delivery(
-            folder_name(title),
-            MEDIA[media],
-            _LISTS[lists],
-            sounds,
-            cutting.mixed(timeline).sound,
-            host.Report("writes").on_frame,
-        )
-        folder = _folder(title)
-        files, notes = hand_over(timeline, plan, folder, order)
+        with Cutting(board, inputs, mark_fill_ins=False) as cutting:
+            timeline, plan = cutting.timeline(rate)
+            sounds = {name: mix(timeline, c).sound for name, c in cutting.sounds(timeline).items()}
+            order = Delivery(
+                folder_name(title),
+                MEDIA[media],
+                _LISTS[lists],
+                sounds,
+                cutting.mixed(timeline).sound,
+                host.Report("writes").on_frame,
+            )
+            folder = _folder(title)
+            files, notes = hand_over(timeline, plan, folder, order)
         output = host.film_folder(title).parents[1]
         names = "\n".join(path.relative_to(output).as_posix() for path in files)
         host.say("; ".join([f"{len(files)} files in {folder.name}", *notes, *cutting.notes]))

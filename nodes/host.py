@@ -72,7 +72,7 @@ class Report:
     def __init__(self, verb: str):
         self._verb = verb
         self._total, self._finished = 1, 0
-        self._shares: dict[str, float] = {}
+        self._shares: dict[tuple[str, int], float] = {}
         self._bar = ProgressBar(_SHOT_UNITS)
         self._value, self._started = 0, time.monotonic()
         self._last = dict.fromkeys(_SECONDS_BETWEEN, 0.0)
@@ -88,18 +88,18 @@ class Report:
     def begin(self, *shots: Shot) -> None:
         """The next shots that are really made, together; those before are done."""
         self._finished += len(self._shares)
-        self._shares = dict.fromkeys((shot.id for shot in shots), 0.0)
+        self._shares = dict.fromkeys(map(_take, shots), 0.0)
         self._last["text"] = 0.0
         self.on_step(shots[0], 0, 1)
 
     def on_step(self, shot: Shot, done: int, steps: int) -> None:
         """`done` of `steps` of a shot."""
         throw_exception_if_processing_interrupted()
-        self._shares[shot.id] = done / max(1, steps)
+        self._shares[_take(shot)] = done / max(1, steps)
         fraction = (self._finished + sum(self._shares.values())) / self._total
         self._update(fraction)
         if self._is_due("text"):
-            left, number = self._time_left(fraction), list(self._shares).index(shot.id) + 1
+            left, number = self._time_left(fraction), list(self._shares).index(_take(shot)) + 1
             step = f", step {done} of {steps}" if len(self._shares) > 1 else ""
             number = f"{self._finished + number} of {self._total}"
             say(f"{self._verb} shot {shot.id}, {number}{step}{left}")
@@ -163,6 +163,11 @@ class Report:
             return False
         self._last[kind] = now
         return True
+
+
+def _take(shot: Shot) -> tuple[str, int]:
+    """What tells apart what is made together: a run may film several takes of a shot."""
+    return shot.id, shot.take
 
 
 def film_folder(title: str) -> Path:

@@ -22,7 +22,7 @@ from ..stage_core.story.frames import FramePair, Keyframe
 from ..stage_core.story.shot_list import Shot
 from ..stage_core.story.timeline import Clip, Frames
 from .host import Report, running_node
-from .native.grids import AS_PLANNED
+from .native.grids import AS_PLANNED, GRIDS
 
 PICK_SHOT = "STAGE_PickShot"
 # Inputs that decide whether a shot can be filmed, or bring other inputs, and never how it looks.
@@ -139,6 +139,22 @@ def linked(node: type[io.ComfyNode], socket: str) -> list | None:
     return value if is_link(value) else None
 
 
+def files_above(node: type[io.ComfyNode], socket: str, through: str) -> Iterator[tuple[str, bool]]:
+    """Names of the weight files that a value on a socket of the node that runs was made from.
+
+    Only nodes that hand on a value of its kind are looked through, by their input `through`. With
+    each file whether the value was loaded from it; other files changed it on its way.
+    """
+    link = linked(node, socket)
+    while link is not None:
+        inputs = node.hidden.dynprompt.get_node(link[0])["inputs"]
+        above = inputs.get(through)
+        link = above if is_link(above) else None
+        for value in inputs.values():
+            if isinstance(value, str) and value.lower().endswith(WEIGHT_FILES):
+                yield value, link is None
+
+
 def ancestry(prompt: Any, link: list) -> str:
     """Names what comes out of a link by all nodes above it: classes, constants, slots, weight
     files by name and size, and the nodes' own fingerprints.
@@ -196,11 +212,17 @@ def picked(prompt: Any, link: list) -> Picked:
         node = prompt.get_node(node_id)
         if node["class_type"] == PICK_SHOT:
             slots.add(slot)
-            sizes.add(str(node["inputs"].get("sizes_of", AS_PLANNED)))
+            sizes |= _sizes_asked(prompt, node["inputs"].get("sizes_of", AS_PLANNED))
         elif node_id not in seen:
             seen.add(node_id)
             waiting += filter(is_link, node["inputs"].values())
     return Picked(frozenset(slots), tuple(sorted(sizes)))
+
+
+def _sizes_asked(prompt: Any, value: Any) -> set[str]:
+    """Whose sizes: the choice itself, or what the node that it comes from holds of such names."""
+    held = prompt.get_node(value[0])["inputs"].values() if is_link(value) else [value]
+    return {it for it in held if isinstance(it, str) and it in GRIDS} or {AS_PLANNED}
 
 
 def _constant(value: Any) -> list:

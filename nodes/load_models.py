@@ -178,7 +178,7 @@ def _shot_inputs() -> list[io.Input]:
         _file("transformer", "diffusion_models", "Wan; of 2.2 14B the high-noise model."),
         _file("transformer_low", "diffusion_models", low, optional=True),
         _file("text_encoder", "text_encoders", "umt5_xxl, which holds its tokenizer."),
-        _file("vae", "vae", "wan_2.1_vae; for the 5B use a folder of diffusers."),
+        _file("vae", "vae", "wan_2.1_vae; for the 5B wan2.2_vae."),
         _file("clip_vision", "clip_vision", sight, optional=True),
     ]
     options = [io.DynamicCombo.Option(name, _settings(own)) for name, own in PRESETS.items()]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..stage_core.backends.qwen_edit import memory_cost
-from ..stage_core.editing.sheet import strip
+from ..stage_core.editing.strips import card
 from ..stage_core.story.cast import Cast
+from ..stage_core.story.members import name_key
 from ..stage_core.story.memory import MemoryFrame, MemoryPack, MemoryScale
 from ..stage_core.story.shot_list import FrameFormat
 from ..stage_core.story.storyboard import Storyboard
 from . import host
-from .pictures import pictures, to_image
+from .pictures import pictures, rows, to_image
 from .sockets import CastSocket, MemoryPackSocket, StoryboardSocket
 
 NUM_REFERENCES = 8
@@ -131,9 +131,9 @@ def _cost(pack: MemoryPack, board: Storyboard | None) -> str:
 def _unknown_names(pack: MemoryPack, board: Storyboard | None) -> str:
     if board is None:
         return ""
-    cast = {name.casefold(): name for shot in board.shot_list.shots for name in shot.cast}
+    cast = {name_key(name): name for shot in board.shot_list.shots for name in shot.cast}
     named = dict.fromkeys(name for frame in pack.references for name in frame.names)
-    unknown = [name for name in named if name.casefold() not in cast]
+    unknown = [name for name in named if name_key(name) not in cast]
     if not unknown:
         return ""
     return f"; no shot has {', '.join(unknown)}; the cast is {', '.join(cast.values()) or 'empty'}"
@@ -142,6 +142,10 @@ def _unknown_names(pack: MemoryPack, board: Storyboard | None) -> str:
 def _preview(pack: MemoryPack) -> Tensor:
     frames = pack.references + pack.cast
     if not frames:
-        return strip([torch.full((9, 16, 3), 128, dtype=torch.uint8)], ["no references"])
+        words = (
+            f"A shot sees up to {pack.capacity} frames of the shots before it. Connect pictures, "
+            "or a cast that has some, and it sees those too."
+        )
+        return rows([card("No references", words)], [""])
     labels = [", ".join(frame.names) or "unnamed" for frame in frames]
-    return strip([frame.picture.image for frame in frames], labels)
+    return rows([frame.picture.image for frame in frames], labels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import comfy.lora
 import folder_paths
 from comfy_api.latest import io
-from comfy_execution.graph_utils import is_link
 from torch import Tensor, tensor
 
 from ..stage_core.backends.qwen_edit import GRID, GUIDANCE, SHIFT, STEPS, QwenEdit
@@ -38,7 +36,7 @@ _SAFETENSORS = ".safetensors"
 _TRANSFORMER_LAYER = "transformer_blocks_"
 # Files that only their names tell from the right ones: networks and sizes are the same.
 _WRONG_VAE = re.compile(r"wan", re.I)
-_WRONG_MODEL = re.compile(r"qwen_image_(2512_)?(bf16|fp8|int8)", re.I)
+_WRONG_MODEL = re.compile(r"qwen[-_ .]?image(?!.*(edit|stage|step2))", re.I)
 
 MODEL_INPUTS = [
     io.Model.Input("model", tooltip="Qwen-Image-Edit, or the STEP2 transformer, from any loader."),
@@ -250,7 +248,10 @@ def _templates(node: type[io.ComfyNode], model: Any) -> tuple[Templates, str]:
     templates = model.get_attachment(_ATTACHMENT)
     if templates is not None:
         return templates, "the prompt template is that of the LoRA"
-    for name, path in _files_above(node, "model"):
+    for name, _ in lineage.files_above(node, "model", "model"):
+        path = _weights_path(name)
+        if path is None or path.suffix.lower() != _SAFETENSORS:
+            continue
         templates = Templates.from_metadata(open_weights(path, "weights").metadata)
         if templates is not None:
             return templates, f"the prompt template is that of {name}"
@@ -278,32 +279,16 @@ def _read_templates(folders: tuple[Path, ...], files: tuple[Any, ...]) -> Templa
 
 
 def _check_names(node: type[io.ComfyNode]) -> None:
-    for name, _ in _files_above(node, "vae"):
+    for name, _ in lineage.files_above(node, "vae", "vae"):
         if _WRONG_VAE.match(Path(name).name):
             raise ValueError(f"{name} is the VAE of Wan; Qwen-Image-Edit needs qwen_image_vae")
-    for name, _ in _files_above(node, "model"):
-        if _WRONG_MODEL.match(Path(name).name):
+    for name, is_whole in lineage.files_above(node, "model", "model"):
+        # LoRAs are named after the model that they were made for, and fit both.
+        if is_whole and _WRONG_MODEL.match(Path(name).name):
             raise ValueError(
                 f"{name} draws from text alone and was not trained to see reference pictures; "
                 "load a Qwen-Image-Edit or STEP2 transformer"
             )
-
-
-def _files_above(node: type[io.ComfyNode], socket: str) -> Iterator[tuple[str, Path]]:
-    """Names and places of the safetensors files that a value on a socket was made from.
-
-    Only nodes that hand on a value of its kind are looked through: of the same socket's name.
-    """
-    link = lineage.linked(node, socket)
-    while link is not None:
-        inputs = node.hidden.dynprompt.get_node(link[0])["inputs"]
-        for value in inputs.values():
-            if isinstance(value, str) and value.lower().endswith(_SAFETENSORS):
-                path = _weights_path(value)
-                if path is not None:
-                    yield value, path
-        above = inputs.get(socket)
-        link = above if is_link(above) else None
 
 
 def _weights_path(name: str) -> Path | None:

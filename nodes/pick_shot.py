@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..stage_core.backends.protocol import Sampling, drawing_seed, filming_seed
 from ..stage_core.project import Project
+from ..stage_core.story.brief import joined_words
 from ..stage_core.story.frames import FramePair, Picture
 from ..stage_core.story.memory import MemoryPack
 from ..stage_core.story.shot_list import FrameFormat, Shot, ShotList
@@ -178,7 +179,7 @@ def shot_prompt(shot: Shot, plan: ShotList) -> str:
 
 def shot_negative(shot: Shot, plan: ShotList) -> str:
     """What a shot should not show."""
-    return ", ".join(filter(None, (shot.negative, plan.negative)))
+    return joined_words(shot.negative, plan.negative)
 
 
 def shot_seed(shot: Shot, plan: ShotList, made: str) -> int:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from ..stage_core.editing.conform import cover
+from ..stage_core.editing.strips import padded, strip
 from ..stage_core.story.frames import Picture
 
 _GREY = 0.5
+_COLUMNS = 6
 
 
 def pictures(images: Tensor, socket: str) -> tuple[Picture, ...]:
@@ -52,15 +54,11 @@ def crop(pixels: Tensor, aspect: Fraction) -> Tensor:
     return pixels[top : top + new_height, left : left + new_width]
 
 
-def padded(pixels: Sequence[Tensor]) -> list[Tensor]:
-    """Pages [H, W, 3] uint8 at the size of the largest, in the colour of their own paper."""
-    height, width = (max(page.shape[side] for page in pixels) for side in (0, 1))
-    pages = []
-    for page in pixels:
-        paper = page[-1, -1].expand(height, width, 3).clone()
-        paper[: page.shape[0], : page.shape[1]] = page
-        pages.append(paper)
-    return pages
+def rows(pixels: Sequence[Tensor], labels: Sequence[str]) -> Tensor:
+    """Pictures [H, W, 3] uint8 over their labels, six in a row, as one picture."""
+    firsts = range(0, len(pixels), _COLUMNS)
+    strips = [strip(pixels[i : i + _COLUMNS], labels[i : i + _COLUMNS]) for i in firsts]
+    return torch.cat(padded(strips))
 
 
 def _opaque(image: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..stage_core.editing.sheet import draw_sheet, num_sheets, panels
+from ..stage_core.editing.strips import padded
 from ..stage_core.project import Project
 from ..stage_core.sharing.archive import CHUNK, describe
 from ..stage_core.story.storyboard import Storyboard
-from .pictures import padded
 
 HIDDEN = [io.Hidden.prompt, io.Hidden.extra_pnginfo]
 """What a node with a sheet asks the host for, to write it into the PNG."""
@@ -36,11 +36,12 @@ def carrier(node: type[io.ComfyNode], board: Storyboard, project: Project) -> An
 def shown(board: Storyboard, saved: list[ui.SavedResult], image: Tensor) -> dict[str, Any]:
     """The output on the node for sheets [B, H, W, 3] that were saved as these files.
 
-    `stage_panels` tells the script in the browser which shot is where on which file.
+    `stage_panels` tells the script in the browser which shot of which film is where on which file.
     """
     pages = [
         {
             "filename": file["filename"],
+            "title": board.shot_list.title,
             "size": [image.shape[2], image.shape[1]],
             "panels": [
                 {"id": panel.shot_id, "status": panel.status.value, "box": list(panel.box)}

@@ -76,7 +76,7 @@ class SaveStoryboard(io.ComfyNode):
         )
         pages = write_pdf(path.with_name(f"{_stem(path)}.pdf"), board)
         total = path.stat().st_size / 2**20
-        host.say(f"saved {FOLDER}/{path.name}, {total:.1f} MB, and the sheet, {pages} PDF pages")
+        host.say(f"saved {FOLDER}/{path.name}, {total:.1f} MB; pages of the sheet's PDF: {pages}")
         return io.NodeOutput(board, image, ui=sheet.shown(board, saved, image))
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 from comfy_api.latest import io
-from comfy_execution.graph_utils import is_link
 
 from ..stage_core.backends.protocol import Grid
 from . import host, lineage
@@ -104,6 +103,10 @@ INPUTS = [
     ),
     io.Clip.Input("clip", tooltip="Its text encoder, umt5_xxl: CLIPLoader, type wan."),
     io.Vae.Input("vae", tooltip="wan_2.1_vae for 14B models, wan2.2_vae for the 5B."),
+    # ComfyUI's templates: video_wan2_2_14B_flf2v, whose second graph is that of 4 steps,
+    # wan2.1_flf2v_720_f16, video_wan2_2_5B_ti2v, video_wan_vace_flf2v. No template has a VACE of
+    # two experts: at its shift the noise falls below 0.875, where its authors change over, with
+    # step 11.
     io.DynamicCombo.Input(
         "settings",
         options=[
@@ -123,7 +126,7 @@ INPUTS = [
             ),
             io.DynamicCombo.Option(
                 VACE_MODEL,
-                [*_numbers(20, 6.0, 8.0), *_experts(10, 6.0), *_choices("uni_pc", "480p", 81)],
+                [*_numbers(20, 6.0, 8.0), *_experts(11, 6.0), *_choices("uni_pc", "480p", 81)],
             ),
         ],
         tooltip="The official graphs' settings for a model; each can be changed. 4 steps needs "
@@ -200,7 +203,10 @@ def _grid(name: Any, size: Any) -> Grid:
 
 def _check_names(node: type[io.ComfyNode]) -> None:
     """Networks and sizes of both experts are the same: only their files' names tell them apart."""
-    high, low = (set(_files_above(node, socket)) for socket in ("model_high", "model_low"))
+    high, low = (
+        {name for name, _ in lineage.files_above(node, socket, "model")}
+        for socket in ("model_high", "model_low")
+    )
     for name in sorted(high):
         if _LOW.search(name):
             raise ValueError(f"{name} is at model_high; it belongs to model_low")
@@ -212,15 +218,3 @@ def _check_names(node: type[io.ComfyNode]) -> None:
             f"model_high and model_low are both made from {', '.join(sorted(high))}; load the "
             "high-noise and the low-noise file, or leave model_low empty"
         )
-
-
-def _files_above(node: type[io.ComfyNode], socket: str) -> Iterator[str]:
-    """Names of the weight files on the way of a MODEL to a socket of the node that runs."""
-    link = lineage.linked(node, socket)
-    while link is not None:
-        inputs = node.hidden.dynprompt.get_node(link[0])["inputs"]
-        for value in inputs.values():
-            if isinstance(value, str) and value.lower().endswith(lineage.WEIGHT_FILES):
-                yield value
-        above = inputs.get("model")
-        link = above if is_link(above) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 
 import torch
@@ -12,13 +13,14 @@ from torch import Tensor
 from ..stage_core import pipeline
 from ..stage_core.backends.previs.animatic import Animatic
 from ..stage_core.backends.protocol import Sampling
-from ..stage_core.editing.sheet import strip
-from ..stage_core.media import playing
+from ..stage_core.editing.strips import STRIP_HEIGHT, at_height, padded, strip
+from ..stage_core.media import VideoFrames, playing
 from ..stage_core.story.memory import MemoryPack
 from ..stage_core.story.storyboard import Storyboard
+from ..stage_core.story.timeline import Frames
 from ..stage_core.takes import KeptTakes, Refilm
 from . import films, host, lineage
-from .pictures import padded, to_image
+from .pictures import to_image
 from .sockets import MemoryPackSocket, ShotModelSocket, StoryboardSocket
 
 MAX_TAKES = 8
@@ -112,7 +114,8 @@ class DualEncoderShotSampler(io.ComfyNode):
         if shot_model is not None or lineage.linked(cls, "shot_model") is None:
             return []
         kept = _kept_takes(cls, storyboard, shots, film, film_at_most, None)
-        waiting = _to_film(storyboard, kept, memory_pack or MemoryPack(), takes)
+        boards, sampling = _all_takes(storyboard, takes), Sampling(seed=storyboard.shot_list.seed)
+        waiting = _to_film(boards, kept, memory_pack or MemoryPack(), sampling)
         return ["shot_model"] if waiting else []
 
     @classmethod
@@ -129,16 +132,17 @@ class DualEncoderShotSampler(io.ComfyNode):
         memory = memory_pack or MemoryPack()
         kept = _kept_takes(cls, storyboard, shots, film, film_at_most, shot_model)
         board, report = kept.project.save(storyboard), kept.model.report
-        count, total = _to_film(board, kept, memory, takes), len(board.shot_list.shots)
-        half = len(kept.half_filmed(board, memory, Sampling(seed=board.shot_list.seed)))
+        boards, sampling = _all_takes(board, takes), Sampling(seed=board.shot_list.seed)
+        count, total = _to_film(boards, kept, memory, sampling), len(board.shot_list.shots)
+        half = sum(len(kept.half_filmed(each, memory, sampling)) for each in boards)
         begun = f", {half} of them half filmed" if half else ""
         report.expect(
             count, f"{count} to film{begun}, {total} shots in the film; the others are kept"
         )
         try:
-            board = kept.project.save(_film(board, kept, memory))
-            filmed = len(kept.filmed)
-            others = [_film(other, kept, memory) for other in _other_takes(board, takes)]
+            filming = pipeline.film_together(boards, kept, memory, sampling, report.on_step)
+            board = kept.project.save(next(filming))
+            filmed, others = len(kept.filmed), list(filming)
         finally:
             films.takes_made(len(kept.filmed))
         image = _strip([board, *others], board.shot_list.ids)
@@ -154,9 +158,9 @@ def _kept_takes(node, board: Storyboard, shots: str, film: str, limit: int, mode
     return KeptTakes(model, project, Refilm(film), board.shot_list.select(shots), at_most)
 
 
-def _other_takes(board: Storyboard, takes: int) -> list[Storyboard]:
-    """A board for each take that the film does not use, with the shots that have such a one."""
-    boards = []
+def _all_takes(board: Storyboard, takes: int) -> list[Storyboard]:
+    """The board, and one for each take that the film does not use, with the shots that have it."""
+    boards = [board]
     for take in range(1, takes + 1):
         shots = tuple(replace(s, take=take) for s in board.shot_list.shots if s.take != take)
         if shots:
@@ -165,14 +169,9 @@ def _other_takes(board: Storyboard, takes: int) -> list[Storyboard]:
     return boards
 
 
-def _film(board: Storyboard, kept: KeptTakes, memory: MemoryPack) -> Storyboard:
-    sampling = Sampling(seed=board.shot_list.seed)
-    return pipeline.film(board, kept, memory, sampling, kept.model.report.on_step)
-
-
-def _to_film(board: Storyboard, kept: KeptTakes, memory: MemoryPack, takes: int) -> int:
-    sampling = Sampling(seed=board.shot_list.seed)
-    boards = [board, *_other_takes(board, takes)]
+def _to_film(
+    boards: list[Storyboard], kept: KeptTakes, memory: MemoryPack, sampling: Sampling
+) -> int:
     count = sum(len(kept.to_film(each, memory, sampling)) for each in boards)
     return count if kept.at_most is None else min(count, kept.at_most)
 
@@ -183,9 +182,7 @@ def _strip(boards: list[Storyboard], ids: tuple[str, ...]) -> Tensor:
     for shot_id in ids:
         for board in boards:
             if shot_id in board.clips:
-                frames = board.clips[shot_id].frames
-                with playing(frames) as film:
-                    images.append(next(islice(film, len(frames) // 2, None)))
+                images.append(_middle(board.clips[shot_id].frames))
                 labels.append(f"{shot_id} take {board.shot_list.shot(shot_id).take}")
     if not images:
         return strip([torch.full((9, 16, 3), 128, dtype=torch.uint8)], ["nothing is filmed"])
@@ -194,9 +191,25 @@ def _strip(boards: list[Storyboard], ids: tuple[str, ...]) -> Tensor:
     return torch.cat(padded(pages))
 
 
+def _middle(frames: Frames) -> Tensor:
+    """The middle frame, [STRIP_HEIGHT, W, 3] uint8."""
+    if isinstance(frames, VideoFrames) and frames.path.exists():
+        return _middle_of_file(frames, frames.path.stat().st_mtime_ns)
+    with playing(frames) as film:
+        return at_height(next(islice(film, len(frames) // 2, None)), STRIP_HEIGHT)
+
+
+@lru_cache(maxsize=512)
+def _middle_of_file(film: VideoFrames, changed_ns: int) -> Tensor:
+    """Kept until the file changes: a film has to be played from its first frame to its middle."""
+    with playing(film) as pictures:
+        return at_height(next(islice(pictures, len(film) // 2, None)), STRIP_HEIGHT)
+
+
 def _remarks(kept: KeptTakes, memory_pack: MemoryPack | None, board: Storyboard) -> tuple[str, ...]:
     """What else there is to know: what the model has to say, and what it does not look at."""
     remarks = kept.model.remarks if kept.filmed else ()
+    remarks += kept.project.told_of_removed(kept.removed)
     if memory_pack is not None and "memory" not in kept.reads:
         remarks += ("the memory pack is ignored: this model reads none",)
     if board.between and "between" not in kept.reads:

@@ -63,12 +63,12 @@ class ShotStitcher(io.ComfyNode):
     def execute(cls, storyboard: Storyboard, mark_fill_ins: bool, subtitles: bool, **inputs):
         title = storyboard.shot_list.title
         board = films.open_film(title).save(storyboard)
-        cutting = Cutting(board, inputs, subtitles, mark_fill_ins)
-        timeline, _ = cutting.timeline()
-        sound = cutting.mixed(timeline).sound
-        path, preview = host.new_video(title)
-        options = ExportOptions(sound, on_frame=host.Report("renders").on_frame)
-        export(render(timeline), path, timeline.rate, timeline.num_frames, options)
+        with Cutting(board, inputs, subtitles, mark_fill_ins) as cutting:
+            timeline, _ = cutting.timeline()
+            sound = cutting.mixed(timeline).sound
+            path, preview = host.new_video(title)
+            options = ExportOptions(sound, on_frame=host.Report("renders").on_frame)
+            export(render(timeline), path, timeline.rate, timeline.num_frames, options)
         text = _edit_list(board)
         host.say("; ".join([_summary(board, timeline), *cutting.notes]))
         # No preview was sent on the way: the last one would hide the film on the node.

@@ -266,7 +266,8 @@ def _plan(
     )
     # The title may come from the text, and only the title leads to the folder.
     plan = pipeline.plan(text, settings)
-    return pipeline.plan(text, settings, films.open_film(plan.title).earlier())
+    earlier = films.open_film(plan.title).earlier()
+    return plan if earlier is None else pipeline.plan(text, settings, earlier)
 
 
 def _film_shaped(images: Tensor, socket: str, board: Storyboard) -> tuple[Picture, ...]:

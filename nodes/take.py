@@ -120,9 +120,9 @@ class ShotTake(io.ComfyNode):
             if made is not None:
                 board = graph.put(board, made)
         board = graph.project.save(board)
-        graph.project.evict()
+        removed = graph.project.told_of_removed(graph.project.evict())
         made = f"{graph.count(board)} of {total} shots are {graph.verb}"
-        host.say("; ".join([f"shot {shot.id} is {kept.name or 'given'}", made, *notes]))
+        host.say("; ".join([f"shot {shot.id} is {kept.name or 'given'}", made, *notes, *removed]))
         return io.NodeOutput(board)
 
 
@@ -211,7 +211,8 @@ class _Filming(_Graph[Clip]):
             approved = self.project.take_in_use(shot.id, self._pictures(shot))
             if approved is not None:
                 return approved
-        return self.project.find_take(self._key(shot))
+        found = self.project.find_take(self._key(shot))
+        return replace(found, shot_id=shot.id) if found else None
 
     def keep(self, shot: Shot, images: Tensor, sound: Sound | None) -> Clip:
         frames = torch.stack([picture.image for picture in pictures(images, "images")])
@@ -233,7 +234,7 @@ class _Filming(_Graph[Clip]):
     def _key(self, shot: Shot) -> str:
         return self._digest(
             kind="take",
-            shot=shot.id,
+            shot=shot.copy_of or shot.id,
             take=shot.take,
             pictures=self._pictures(shot),
             reads=self._content(shot, self.board, CLIP),
@@ -250,7 +251,10 @@ class _Drawing(_Graph[FramePair]):
         if given.complete:
             return given
         approved = self.project.pair_in_use(shot.id, "") if shot.keep else None
-        return approved or self.project.find_pair(self._key(shot), "")
+        if approved is not None:
+            return approved.with_given(self.board.pair(shot.id).only_given())
+        found = self.project.find_pair(self._key(shot), "")
+        return replace(found, shot_id=shot.id) if found else None
 
     def keep(self, shot: Shot, images: Tensor, sound: Sound | None) -> FramePair:
         drawn = pictures(images, "images")
@@ -283,7 +287,7 @@ class _Drawing(_Graph[FramePair]):
         content.pop("memory", None)
         return self._digest(
             kind="drawing",
-            shot=shot.id,
+            shot=shot.copy_of or shot.id,
             drawing=shot.drawing,
             given=given_frames(self.board, shot).digests,
             reads=content,

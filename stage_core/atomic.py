@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import StorageError
@@ -42,6 +42,15 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text so that `path` is never seen half written."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def remove_older(folder: Path, pattern: str, seconds: float) -> None:
+    """Remove the files of these names that nobody has written to for so long."""
+    for path in folder.glob(pattern):
+        # One that another process has removed, or on Windows has open, is no loss.
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > seconds:
+                path.unlink()
 
 
 def _rename(temporary: Path, path: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .atomic import replacing
+from .atomic import remove_older, replacing
 from .errors import StorageError
 
 ENDING = ".halfway.safetensors"
@@ -42,7 +41,9 @@ class HalfwayFile:
         try:
             with safe_open(self.path, "pt") as file:
                 stored = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                # Copied: while a tensor lies in the file, Windows neither replaces nor removes it.
+                names = list(file.keys())
+                tensors = {name: file.get_tensor(name).clone() for name in names}
         except (SafetensorError, OSError) as error:
             _log.warning("%s is not used: %s", self.path, error)
             return None
@@ -75,13 +76,7 @@ class HalfwayFile:
 
 def remove_stale(folder: Path) -> None:
     """Remove latents that have waited for two weeks to be filmed on."""
-    for path in folder.glob(f"*{ENDING}"):
-        try:
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink()
-        except FileNotFoundError:
-            # Another process of the same film was quicker.
-            continue
+    remove_older(folder, f"*{ENDING}", STALE_SECONDS)
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

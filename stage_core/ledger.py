@@ -9,19 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .atomic import PARTIAL, write_text
+from .atomic import PARTIAL, remove_older, write_text
 from .errors import PlanError, StorageError
 from .media import sha256
 from .story.shot_list import load_json
 
 STALE_SECONDS = 24 * 3600
+FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}\.(png|mkv|wav)")
+"""The files that results are made of."""
 
 _log = logging.getLogger(__name__)
 
@@ -154,9 +156,7 @@ class Ledger:
 
     def remove_stale_parts(self) -> None:
         """Remove what a crashed writer left behind a day ago or earlier."""
-        for path in self.folder.glob(f".*{PARTIAL}*"):
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink(missing_ok=True)
+        remove_older(self.folder, f".*{PARTIAL}*", STALE_SECONDS)
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
@@ -208,7 +208,7 @@ def _is_sound(stamp: Any) -> bool:
     return (
         isinstance(stamp, dict)
         and {"file", "sha256", "bytes", "mtime_ns"} <= set(stamp)
-        and Path(stamp["file"]).name == stamp["file"]
+        and FILE_NAME.fullmatch(stamp["file"]) is not None
     )
 
 

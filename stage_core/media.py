@@ -26,9 +26,10 @@ MATTE = (128, 128, 128)
 _CHUNK_BYTES = 2**20
 _24_BITS = 2**23
 # H.264 without loss takes less than half of the time that FFV1 does, and the same room.
-_LOSSLESS = "libx264rgb"
-# What a kept film may hold: that, and the FFV1 of version 0.1.
+# Without it, as in a PyAV that was built under other terms, FFV1 does; it was version 0.1's too.
+_LOSSLESS = {"libx264rgb": "rgb24", "ffv1": "bgr0"}
 LOSSLESS_CODECS = ("h264", "ffv1")
+"""What a kept film may hold."""
 # How loud each channel is in left and right, by the number of channels, in FFmpeg's order (FL FR
 # FC LFE BL BR SL SR). Centre and surround at -3 dB and no low effects: ITU-R BS.775-3, table 2.
 _3DB = 0.5**0.5
@@ -98,13 +99,15 @@ class VideoFrames(Frames):
                 raise StorageError(f"{self.path} holds no moving picture")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
+            # One for all frames: each frame's own would set up its tables anew.
+            to_rgb = av.video.reformatter.VideoReformatter()
             for picture in container.decode(stream):
                 if (picture.width, picture.height) != (self.width, self.height):
                     raise StorageError(
                         f"{self.path} is {picture.width}x{picture.height}, "
                         f"not {self.width}x{self.height}"
                     )
-                yield torch.from_numpy(picture.to_ndarray(format="rgb24"))
+                yield torch.from_numpy(to_rgb.reformat(picture, format="rgb24").to_ndarray())
                 count += 1
                 if count == self.num_frames:
                     return
@@ -298,8 +301,9 @@ def _opaque(image: Any) -> Any:
 def _lossless_encoder(path: Path, rate: Fraction) -> Iterator[Callable[[Tensor], None]]:
     """Gives a function that appends one frame to the lossless stream of a new Matroska file."""
     av = import_av()
-    if _LOSSLESS not in av.codecs_available:
-        raise MissingPackageError(f"this PyAV has no {_LOSSLESS}; renew it with {INSTALL}")
+    codec = next((name for name in _LOSSLESS if name in av.codecs_available), None)
+    if codec is None:
+        raise MissingPackageError(f"this PyAV has no lossless codec; renew it with {INSTALL}")
     with storing(path):
         container = av.open(str(path), mode="w", format="matroska")
     stream, count = None, 0
@@ -309,7 +313,7 @@ def _lossless_encoder(path: Path, rate: Fraction) -> Iterator[Callable[[Tensor],
         height, width, _ = frame.shape
         with storing(path):
             if stream is None:
-                stream = _add_lossless(container, width, height, rate)
+                stream = _add_lossless(container, codec, (width, height), rate)
             elif (stream.width, stream.height) != (width, height):
                 raise ValueError(
                     f"{path.name}: frame {count} is {width}x{height} after frames of "
@@ -327,12 +331,13 @@ def _lossless_encoder(path: Path, rate: Fraction) -> Iterator[Callable[[Tensor],
                 container.mux(stream.encode(None))
 
 
-def _add_lossless(container: Any, width: int, height: int, rate: Fraction) -> Any:
-    stream = container.add_stream(_LOSSLESS, rate=rate)
-    stream.width, stream.height, stream.pix_fmt = width, height, "rgb24"
+def _add_lossless(container: Any, codec: str, size: tuple[int, int], rate: Fraction) -> Any:
+    stream = container.add_stream(codec, rate=rate)
+    stream.width, stream.height = size
+    stream.pix_fmt = _LOSSLESS[codec]
     stream.codec_context.time_base = 1 / rate
     stream.thread_type = "AUTO"
-    stream.options = {"qp": "0", "preset": "ultrafast"}
+    stream.options = {"qp": "0", "preset": "ultrafast"} if codec == "libx264rgb" else {}
     return stream
 
 

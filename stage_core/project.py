@@ -2,18 +2,18 @@
 
 A drawing is `2A_d01.json` with `2A_d01_start.png` and `2A_d01_end.png`, a take `2A_t02.json`
 with `2A_t02.mkv`, and `2A_t02.wav` if it has a sound, a keyframe that the artist put
-between the ends `2A_between.json` with `2A_between.png`. `board.json` holds the plan as it was
-last seen and points from each shot to the drawing and the take in use.
+between the ends `2A_between.json` with `2A_between.png`. A PNG that somebody paints over counts
+as a picture that the artist gave. `board.json` holds the plan as it was last seen and points
+from each shot to the drawing and the take in use.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,17 +21,16 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from . import media
-from .atomic import replacing, write_text
-from .errors import PlanError, StorageError
+from .atomic import replacing
+from .board_file import BoardFile
+from .errors import StorageError
 from .halfway import remove_stale
 from .ledger import Ledger, Record
-from .story.frames import HALVES, FramePair, Picture
-from .story.shot_list import ShotList, load_json, shot_list_from_record
+from .story.frames import HALVES, FramePair, Keyframe, Picture
+from .story.shot_list import ShotList
 from .story.storyboard import Storyboard
 from .story.timeline import Clip, Sound
 
-BOARD_FILE = "board.json"
-BOARD_SCHEMA = "stage.Board.1"
 DRAWING = "stage.Drawing.1"
 TAKE = "stage.Take.1"
 KEYFRAME = "stage.Keyframe.1"
@@ -76,24 +75,20 @@ class Project:
         self.folder = Path(folder)
         self.limit_bytes = limit_bytes
         self.ledger = Ledger(self.folder)
+        self.board_file = BoardFile(self.folder)
         # Boards of one take share its sound, which is not read again for each.
         self._sounds: WeakValueDictionary[str, Sound] = WeakValueDictionary()
 
     def earlier(self) -> ShotList | None:
-        """The plan as last seen in this folder, or None."""
-        board = self._board()
-        try:
-            return shot_list_from_record(board["shot_list"]) if board else None
-        except (KeyError, PlanError) as error:
-            _log.warning("%s is not read: %s", self.folder / BOARD_FILE, error)
-            return None
+        """The plan as last seen in this folder, or None. Raises StorageError."""
+        return self.board_file.shot_list()
 
     def save(self, board: Storyboard) -> Storyboard:
         """Record which pair and take of each shot is in use; pictures kept nowhere are kept.
 
         Gives the board with those pictures read from the folder. Raises StorageError.
         """
-        in_use = self._in_use()
+        in_use = self.board_file.in_use()
         pointers = {}
         for shot in board.shot_list.shots:
             pair, clip = board.pair(shot.id), board.clips.get(shot.id)
@@ -104,27 +99,19 @@ class Project:
                 board = board.with_pair(pair)
             if shot.id in board.between:
                 given = board.between[shot.id]
-                kept = [replace(k, picture=self.keep_picture(shot.id, k.picture)) for k in given]
+                kept = [replace(k, picture=self._kept_or_repainted(shot.id, k)) for k in given]
                 board = board.with_between(shot.id, kept)
             earlier = in_use.get(shot.id, {})
             pointers[shot.id] = {
                 "pair": pair.name or earlier.get("pair", ""),
                 "take": (clip.name if clip else "") or earlier.get("take", ""),
             }
-        record = {
-            "schema": BOARD_SCHEMA,
-            "shot_list": json.loads(board.shot_list.to_json()),
-            "in_use": pointers,
-        }
-        if record != self._board():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(record, ensure_ascii=False, indent=1)
-            write_text(self.folder / BOARD_FILE, text)
+        self.board_file.write(board.shot_list, pointers)
         return board
 
     def pair_in_use(self, shot_id: str, memory: str) -> FramePair | None:
         """The pair that the film used last for this shot, whatever it was made from."""
-        record = self.ledger.get(self._in_use().get(shot_id, {}).get("pair", ""))
+        record = self.ledger.get(self.board_file.in_use().get(shot_id, {}).get("pair", ""))
         if record is None or record.kind != DRAWING:
             return None
         # A copy of a shot uses the results of its original, under its own id.
@@ -138,7 +125,7 @@ class Project:
     ) -> Clip | None:
         """The take that the film used last for this shot; with `keyframes`, only if it was
         filmed between the pictures of these digests, with `between`, through these too."""
-        record = self.ledger.get(self._in_use().get(shot_id, {}).get("take", ""))
+        record = self.ledger.get(self.board_file.in_use().get(shot_id, {}).get("take", ""))
         if record is None or record.kind != TAKE:
             return None
         if keyframes is not None and list(keyframes) != record.fields["keyframes"]:
@@ -158,15 +145,14 @@ class Project:
         return self._read_take(record) if record and record.kind == TAKE else None
 
     def find_picture(self, digest: str) -> Picture | None:
-        """The keyframe of this digest whose file is as it was written, or None."""
-        for record in self.ledger.newest(KEYFRAME, digest):
-            stamp = record.files["picture"]
-            try:
-                if self.ledger.digest(self.folder / stamp["file"]) == stamp["sha256"]:
-                    return _kept_picture(self.folder / stamp["file"], stamp)
-            except StorageError as error:
-                _log.warning("%s is not used: %s", record.name, error)
-        return None
+        """The keyframe of this digest that the folder holds, or None.
+
+        A file that was painted over holds the picture it shows now.
+        """
+        own = self.ledger.newest(KEYFRAME, digest)
+        others = (r for r in self.ledger.records(KEYFRAME) if r.key != digest)
+        found = (self._read_keyframe(record) for record in (*own, *others))
+        return next((it for it in found if it is not None and it.digest == digest), None)
 
     def keep_picture(self, shot_id: str, picture: Picture) -> Picture:
         """Store a keyframe that the artist gave, unless it is there; read from the folder.
@@ -252,15 +238,18 @@ class Project:
             record = self._write(entry.name, TAKE, clip.shot_id, made.key, files, fields)
         return self._read_take(record)
 
-    def evict(self) -> tuple[str, ...]:
-        """Remove the oldest takes that no board uses until the folder is within its limit.
+    def evict(self, keep: Collection[str] = ()) -> tuple[str, ...]:
+        """Remove the oldest takes until the folder is within its limit; never one that the board
+        uses or `keep` names, and none while nobody can tell what the board uses.
 
         Gives the names of the takes removed. Partial files of crashed writers go too, and latents
-        of takes that nobody has filmed on.
+        of takes that nobody has filmed on. Raises StorageError.
         """
         self.ledger.remove_stale_parts()
         remove_stale(self.folder)
-        used = {entry.get("take") for entry in self._in_use().values()}
+        if self.board_file.is_unread:
+            return ()
+        used = {entry.get("take") for entry in self.board_file.in_use().values()} | set(keep)
         takes = self.ledger.records(TAKE)
         total = sum(map(_num_bytes, takes))
         removed = []
@@ -271,9 +260,32 @@ class Project:
                 total -= _num_bytes(record)
                 self.ledger.remove(record.name)
                 removed.append(record.name)
-        if removed:
-            _log.info("%s: removed unused takes %s", self.folder, ", ".join(removed))
         return tuple(removed)
+
+    def told_of_removed(self, takes: Collection[str]) -> tuple[str, ...]:
+        """What `evict` has removed, in a sentence for the person in front; empty for nothing."""
+        limit = f"{self.limit_bytes / 2**30:.3g} GB"
+        names = ", ".join(takes)
+        return (f"unused takes removed, the film's exceed {limit}: {names}",) if takes else ()
+
+    def _kept_or_repainted(self, shot_id: str, keyframe: Keyframe) -> Picture:
+        """The keyframe's picture in the folder, or what somebody has painted over it there."""
+        for record in self.ledger.newest(KEYFRAME, keyframe.picture.digest):
+            found = self._read_keyframe(record)
+            if found is not None:
+                return found
+        return self.keep_picture(shot_id, keyframe.picture)
+
+    def _read_keyframe(self, record: Record) -> Picture | None:
+        """A keyframe as its file shows it now, or None for one that is damaged."""
+        stamp = record.files["picture"]
+        path = self.folder / stamp["file"]
+        try:
+            sound = self.ledger.digest(path) == stamp["sha256"]
+            return _kept_picture(path, stamp) if sound else _repaint(path)
+        except StorageError as error:
+            _log.warning("%s is not used: %s", record.name, error)
+            return None
 
     def _write_picture(self, path: Path, picture: Picture) -> dict[str, Any]:
         """Write the PNG; what a record says of it."""
@@ -337,24 +349,6 @@ class Project:
             return None
         self._sounds[stamp["sha256"]] = sound
         return sound
-
-    def _board(self) -> Mapping[str, Any] | None:
-        path = self.folder / BOARD_FILE
-        try:
-            record = load_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError, PlanError) as error:
-            _log.warning("%s is not read: %s", path, error)
-            return None
-        known = isinstance(record, dict) and record.get("schema") == BOARD_SCHEMA
-        return record if known else None
-
-    def _in_use(self) -> Mapping[str, Mapping[str, str]]:
-        entries = (self._board() or {}).get("in_use")
-        if not isinstance(entries, dict):
-            return {}
-        return {shot_id: entry for shot_id, entry in entries.items() if isinstance(entry, dict)}
 
 
 def _num_bytes(record: Record) -> int:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
 
 import torch
 
@@ -23,13 +20,13 @@ from .backends.protocol import (
     filming_seed,
 )
 from .halfway import HalfwayFile
+from .keys import drawing_key, filming_key, key_of, said_of
 from .pipeline import film_jobs, jobs_of
 from .project import Made, Project
 from .story.brief import ShotBrief
 from .story.frames import FramePair, Keyframe, Picture
-from .story.members import Member
 from .story.memory import MemoryPack
-from .story.shot_list import Scene, Shot
+from .story.shot_list import Shot
 from .story.storyboard import Storyboard
 from .story.timeline import Clip
 
@@ -104,7 +101,7 @@ class KeptDrawings(_Wrapped):
             self.model.identity,
             brief.shot.drawing,
             memory=brief.memory.digest(brief.shot),
-            settings=_said(brief, self.model.reads, sampling, drawing_seed(brief.shot, sampling)),
+            settings=said_of(brief, self.model.reads, sampling, drawing_seed(brief.shot, sampling)),
         )
         return self.project.keep_pair(pair, made)
 
@@ -114,6 +111,8 @@ class KeptDrawings(_Wrapped):
             return brief.given
         memory = brief.memory.digest(brief.shot)
         in_use = self.project.pair_in_use(brief.shot.id, memory)
+        # It may be older than what the artist has given since.
+        in_use = in_use and in_use.with_given(brief.given_by_artist)
         if brief.shot.keep and in_use is not None:
             return in_use
         found = self.project.find_pair(drawing_key(self.model, brief, sampling), memory)
@@ -172,7 +171,8 @@ class KeptTakes(_Wrapped):
 
     `shots`: the ids asked for, None for all. `at_most`: so many shots are filmed, None for no
     limit; the others come back if they are there. A shot to `keep` is filmed again only
-    when its pictures change or it is asked for by its id. `filmed` lists what was filmed.
+    when its pictures change or it is asked for by its id. `filmed` lists what was filmed,
+    `removed` the unused takes that had to make room for it.
     """
 
     model: ShotModel
@@ -181,6 +181,8 @@ class KeptTakes(_Wrapped):
     shots: frozenset[str] | None = None
     at_most: int | None = None
     filmed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    _using: set[str] = field(default_factory=set)
 
     def film(
         self,
@@ -199,6 +201,7 @@ class KeptTakes(_Wrapped):
         """What `film` gives for each job, in order. What must be filmed is found first and goes to
         the model together; between its phases latents rest in the film's folder."""
         found = [self.find(job.brief, job.keyframes, sampling) for job in jobs]
+        self._using.update(clip.name for clip in found if clip)
         made = self._to_make(jobs, found, sampling)
         keys = {it.key for it in made.values()}
         rests = {place: self._rest(jobs[place], made[place]) for place in made}
@@ -208,8 +211,8 @@ class KeptTakes(_Wrapped):
             if place in made:
                 clip = self._keep(next(clips), made[place])
                 rests[place].remove()
-            elif clip is None and self._made(job, sampling).key in keys:
-                # A copy of a shot that has been filmed just now.
+            elif self._made(job, sampling).key in keys:
+                # A copy of a shot filmed just now.
                 clip = self.find(job.brief, job.keyframes, sampling)
             yield clip
 
@@ -229,7 +232,7 @@ class KeptTakes(_Wrapped):
         key = filming_key(self.model, job.brief, job.keyframes, sampling)
         ends, between = self._pictures(job.brief.shot, job.keyframes)
         seed = filming_seed(job.brief.shot, sampling)
-        said = _said(job.brief, self.model.reads, sampling, seed)
+        said = said_of(job.brief, self.model.reads, sampling, seed)
         return Made(key, self.model.identity, job.brief.shot.take, "", ends, said, between)
 
     def _pictures(
@@ -246,14 +249,16 @@ class KeptTakes(_Wrapped):
         shot, key = job.brief.shot, made.key
         if "memory" in self.model.reads:
             # A take is found whatever is remembered now, but is not filmed half from each.
-            key = _key({"take": key, "memory": job.brief.memory.digest(shot)})
+            key = key_of({"take": key, "memory": job.brief.memory.digest(shot)})
         stem = f"{shot.id}_t{shot.take:02d}"
         return HalfwayFile.of(self.project.folder, stem, key)
 
     def _keep(self, clip: Clip, made: Made) -> Clip:
         kept = self.project.keep_take(clip, made)
         self.filmed.append(clip.shot_id)
-        self.project.evict()
+        # The board file tells what was in use before this run, not what it is making.
+        self._using.add(kept.name)
+        self.removed += self.project.evict(self._using)
         return kept
 
     def find(
@@ -296,98 +301,6 @@ class KeptTakes(_Wrapped):
         jobs = jobs_of(board, memory, self.model)
         found = [self.find(job.brief, job.keyframes, sampling) for job in jobs]
         return [(jobs[place], it) for place, it in self._to_make(jobs, found, sampling).items()]
-
-
-def drawing_key(model: StoryboardModel, brief: ShotBrief, sampling: Sampling) -> str:
-    """What finds a pair again: the model, what it reads of the brief, its settings and seed.
-
-    Frames remembered from other shots are left out: with them, a comma in the first shot would
-    draw all later ones again. The artist's references, their names and the pack's policy count.
-    """
-    return _key(
-        {
-            "kind": "drawing",
-            "model": model.identity,
-            "size": model.grid.size(brief.frame_format),
-            "reads": _read_fields(brief, model.reads),
-            "given": brief.given.digests,
-            **_settings(sampling, drawing_seed(brief.shot, sampling), model.reads),
-        }
-    )
-
-
-def filming_key(
-    model: ShotModel, brief: ShotBrief, keyframes: tuple[Keyframe, ...], sampling: Sampling
-) -> str:
-    """What finds a take again: the model with its own length and size, the keyframes' pixels,
-    what it reads of the brief, its settings and seed; never the film's rate or size."""
-    num_frames = model.grid.num_frames(brief.shot, brief.frame_format)
-    # Where they are filmed: at another rate of the film they stay there.
-    places = (model.grid.place(k.index, brief.shot, brief.frame_format) for k in keyframes)
-    pictures = (k.picture.digest for k in keyframes)
-    return _key(
-        {
-            "kind": "take",
-            "model": model.identity,
-            "size": model.grid.size(brief.frame_format),
-            "frames": num_frames,
-            "keyframes": [
-                (place / max(1, num_frames - 1), picture)
-                for place, picture in zip(places, pictures, strict=True)
-            ],
-            "reads": _read_fields(brief, model.reads),
-            **_settings(sampling, filming_seed(brief.shot, sampling), model.reads),
-        }
-    )
-
-
-def _settings(sampling: Sampling, seed: int, reads: frozenset[str]) -> dict[str, Any]:
-    # The film's seed reaches most models only through the shot's own, which may be explicit.
-    film_seed = sampling.seed if "film_seed" in reads else None
-    settings = {name: value for name, value in vars(sampling).items() if name != "seed"}
-    return {"seed": seed, "film_seed": film_seed, "sampling": settings}
-
-
-def _read_fields(brief: ShotBrief, reads: Iterable[str]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name in reads:
-        if name == "memory":
-            fields[name] = brief.memory.reference_digest()
-            continue
-        if name == "between":
-            # They are among the keyframes.
-            continue
-        if name == "members" and not brief.members:
-            # Shots that name nobody of the cast keep the keys they had before there was one.
-            continue
-        values = [getattr(owner, name) for owner in (brief, brief.shot) if hasattr(owner, name)]
-        fields[name] = [str(value) for value in values]
-    return fields
-
-
-def _said(brief: ShotBrief, reads: Iterable[str], sampling: Sampling, seed: int) -> dict[str, str]:
-    """What a result is made from, in words, to be compared with another one."""
-    owners = (brief, brief.shot)
-    words = {
-        name: "; ".join(filter(None, (_word(getattr(it, name, "")) for it in owners)))
-        for name in sorted(set(reads) - {"memory", "film_seed", "between"})
-    }
-    settings = {name: str(value) for name, value in vars(sampling).items() if value is not None}
-    return {**words, **settings, "seed": str(seed)}
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, Scene):
-        return ", ".join(filter(None, (value.place, value.time_of_day)))
-    if isinstance(value, Member):
-        return value.words or value.name
-    if isinstance(value, tuple):
-        return ", ".join(map(_word, value))
-    return str(value.value if isinstance(value, Enum) else value)
-
-
-def _key(parts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _undrawn(shot_id: str, half: str) -> Picture:

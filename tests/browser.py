@@ -48,7 +48,7 @@ _DIALOGS = """() => [...document.querySelectorAll('[role=dialog], .p-dialog, .co
   .map(element => element.innerText.trim().slice(0, 300))"""
 
 # Boxes in graph units, title included: those on screen with Nodes 2.0, the canvas's without.
-_BOXES = """() => {
+_BOXES = """const boxes = () => {
   const {scale, offset} = app.canvas.ds, origin = app.canvas.canvas.getBoundingClientRect()
   return app.graph._nodes.map(node => {
     const element = document.querySelector(`[data-node-id="${node.id}"]`)
@@ -62,7 +62,18 @@ _BOXES = """() => {
     return {id: String(node.id), type: node.type,
             box: [x, y, x + r.width / scale, y + r.height / scale]}
   })
-}"""
+};"""
+
+# Until nothing has moved for a while: some time, and some frames of a slow machine.
+_REST = f"""async milliseconds => {{ {_BOXES}
+  let before = '', frames = 0, since = 0
+  for (const begun = performance.now(); performance.now() - begun < 20000;) {{
+    await new Promise(requestAnimationFrame)
+    const now = JSON.stringify(boxes().map(({{box}}) => box.map(Math.round)))
+    if (now != before) [before, frames, since] = [now, 0, performance.now()]
+    else if (++frames > 5 && performance.now() - since > milliseconds) return
+  }}
+}}"""
 
 _NODES = """type => app.graph._nodes.filter(node => node.type == type)
   .map(node => String(node.id))"""
@@ -134,11 +145,11 @@ class FrontEnd:
         )
         self.settle()
 
-    def settle(self, milliseconds: int = 1200) -> None:
-        """Fit the graph to the window and let the page come to rest."""
-        self.page.wait_for_timeout(milliseconds)
+    def settle(self, milliseconds: int = 300) -> None:
+        """Fit the graph to the window and let the page come to rest, for so long."""
+        self.page.evaluate(_REST, milliseconds)
         self.page.evaluate(_FIT)
-        self.page.wait_for_timeout(500)
+        self.page.evaluate(_REST, milliseconds)
 
     def unknown(self) -> list[str]:
         """Types of the nodes that are not installed or that are marked as faulty."""
@@ -150,7 +161,8 @@ class FrontEnd:
 
     def boxes(self) -> dict[str, list[float]]:
         """Left, top, right and bottom of every node, as shown, by its id."""
-        return {node["id"]: node["box"] for node in self.page.evaluate(_BOXES)}
+        found = self.page.evaluate(f"() => {{ {_BOXES} return boxes() }}")
+        return {node["id"]: node["box"] for node in found}
 
     def nodes(self, node_type: str) -> list[str]:
         """The ids of the nodes of a type."""
@@ -194,7 +206,6 @@ class FrontEnd:
             "() => seen.done || seen.errors.length || Object.keys(app.lastNodeErrors ?? {}).length"
         )
         self.page.wait_for_function(over, timeout=timeout * 1000)
-        self.page.wait_for_timeout(800)
         refused = self.page.evaluate("() => app.lastNodeErrors ?? {}")
         seen = self.page.evaluate("() => seen")
         return {**seen, "errors": seen["errors"] + [json.dumps(e) for e in refused.values()]}

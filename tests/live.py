@@ -28,6 +28,7 @@ from typing import Any
 PACK = Path(__file__).resolve().parent.parent
 PACKS = Path(__file__).resolve().parent / "packs"
 PACK_NAME = "stage-film"
+COUNTED = PACKS / "counted_model"
 WORKFLOWS = tuple(sorted((PACK / "workflows").glob("*.json")))
 BLUEPRINTS = tuple(sorted((PACK / "subgraphs").glob("*.json")))
 
@@ -80,6 +81,9 @@ def trees() -> tuple[Tree, ...]:
             found.append(Tree(folder, pythons[0]))
     number = lambda tree: tuple(int(part) for part in re.findall(r"\d+", tree.version))  # noqa: E731
     return tuple(sorted(found, key=number, reverse=True))
+
+
+NO_TREE = f"no ComfyUI with a Python of its own in {', '.join(map(str, looked_at()))}"
 
 
 def weights_of(workflow: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -242,6 +246,13 @@ def to_api(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> dict[
                 inputs[slot["name"]] = sources[slot["link"]]
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
     return prompt
+
+
+def shortened(text: str) -> str:
+    """The same script with shots of half a second and short transitions."""
+    text = re.sub(r"[\d.]+s(?=[\],])", "0.5s", text)
+    text = re.sub(r"\d+ frames", "4 frames", text)
+    return re.sub(r"^> DISSOLVE TO:$", "> DISSOLVE TO: 4 frames", text, flags=re.M)
 
 
 def widget_values(node: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import importlib.util
 import io
 import json
 import re
+import time
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,18 +25,14 @@ from .live import (
     PACK_NAME,
     WORKFLOWS,
     Comfy,
-    comfy,
-    looked_at,
-    trees,
+    shortened,
     without_weights,
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-NO_TREE = f"no ComfyUI with a Python of its own in {', '.join(map(str, looked_at()))}"
 RENDERERS = {"classic": False, "Nodes 2.0": True}
 NEEDED = ("playwright", "aiohttp", "comfyui_frontend_package")
-each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 each_runnable = pytest.mark.parametrize(
     "path", without_weights(WORKFLOWS), ids=lambda path: path.stem
 )
@@ -58,15 +56,21 @@ def recorded(browser):
         yield page
 
 
-@pytest.fixture(scope="module", params=trees() or [None], ids=str)
-def live(request, browser, tmp_path_factory):
-    if request.param is None:
-        pytest.skip(NO_TREE)
-    with (
-        comfy(request.param, tmp_path_factory.mktemp("comfy")) as server,
-        front_end(browser, server.url, "STAGE_Script") as page,
-    ):
+@pytest.fixture(scope="module")
+def live(server, browser):
+    with front_end(browser, server.url, "STAGE_Script") as page:
         yield server, page
+
+
+@pytest.fixture(scope="module", params=RENDERERS)
+def renderer_of_all(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=WORKFLOWS, ids=lambda path: path.stem)
+def shown(request, recorded, renderer_of_all):
+    """A page with a workflow in it, opened once for all tests that only look, and its graph."""
+    return recorded, opened(recorded, request.param, renderer_of_all)
 
 
 def opened(page: FrontEnd, path: Path, renderer: str) -> dict[str, Any]:
@@ -83,20 +87,16 @@ def values_of(workflow: dict[str, Any]) -> dict[Any, Any]:
     return {node["id"]: node.get("widgets_values") for node in workflow["nodes"]}
 
 
-@each_renderer
-@each_workflow
-def test_a_workflow_opens_as_it_was_saved(recorded, path, renderer):
-    saved = opened(recorded, path, renderer)
-    kept = recorded.graph()
+def test_a_workflow_opens_as_it_was_saved(shown):
+    page, saved = shown
+    kept = page.graph()
     assert values_of(kept) == values_of(saved)
     assert sorted(kept["links"]) == sorted(saved["links"])
 
 
-@each_renderer
-@each_workflow
-def test_no_node_lies_on_another(recorded, path, renderer):
-    opened(recorded, path, renderer)
-    assert_apart(recorded.boxes())
+def test_no_node_lies_on_another(shown):
+    page, _ = shown
+    assert_apart(page.boxes())
 
 
 # A sheet of two shots, as a node tells of it.
@@ -105,6 +105,7 @@ SHEET = {
     "stage_panels": [
         {
             "filename": "sheet.png",
+            "title": "Two Doors",
             "size": [800, 400],
             "panels": [
                 {"id": "3", "status": "filmed", "box": [0, 0, 400, 400]},
@@ -113,7 +114,33 @@ SHEET = {
         }
     ],
 }
+# Of another film, from a workflow that is not open now.
+ANOTHER_SHEET = {
+    "stage_panels": [
+        {
+            "filename": "another.png",
+            "title": "Old Rain",
+            "size": [400, 400],
+            "panels": [{"id": "2A", "status": "filmed", "box": [0, 0, 400, 400]}],
+        }
+    ]
+}
 COLOURS = {"3": (255, 0, 0), "2A": (0, 0, 255)}
+
+
+# Previews of a node, each a picture of its own, and then its result if there is one: all at once,
+# as for a page that was busy meanwhile.
+_RUN = """([id, previews, output]) => {
+  const send = (kind, detail) => app.api.dispatchEvent(new CustomEvent(kind, {detail}))
+  for (const data of previews) {
+    const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0))
+    const of = {nodeId: id, displayNodeId: id, parentNodeId: id, realNodeId: id, jobId: 'x'}
+    send('b_preview_with_metadata', {...of, blob: new Blob([bytes], {type: 'image/png'})})
+  }
+  if (output) send('executed', {node: id, display_node: id, prompt_id: 'x', output})
+  // As a run does again and again.
+  app.canvas.setDirty(true, true)
+}"""
 
 
 def show_sheet(page: FrontEnd) -> None:
@@ -121,17 +148,17 @@ def show_sheet(page: FrontEnd) -> None:
     picture = Image.new("RGB", (800, 400))
     for panel in SHEET["stage_panels"][0]["panels"]:
         picture.paste(COLOURS[panel["id"]], tuple(panel["box"]))
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    answer = {"body": data.getvalue(), "content_type": "image/png"}
+    answer = {"body": png(picture), "content_type": "image/png"}
     page.page.route("**/view?*", lambda route: route.fulfill(**answer))
     (node_id,) = page.nodes("STAGE_STEP2Storyboard")
-    page.page.evaluate(
-        """([id, output]) => app.api.dispatchEvent(new CustomEvent('executed',
-             {detail: {node: id, display_node: id, prompt_id: 'x', output}}))""",
-        [node_id, SHEET],
-    )
-    page.page.wait_for_timeout(1500)
+    page.page.evaluate(_RUN, [node_id, [], SHEET])
+    assert_shows_its_result(page, node_id)
+
+
+def png(picture: Image.Image, info: PngInfo | None = None) -> bytes:
+    data = io.BytesIO()
+    picture.save(data, "PNG", pnginfo=info)
+    return data.getvalue()
 
 
 def click_on(page: FrontEnd, colour: tuple[int, int, int]) -> None:
@@ -167,6 +194,8 @@ def test_a_click_on_the_sheet_puts_the_shot_into_the_selected_node(recorded, ren
     badges = """() => app.graph._nodes.find(node => node.type == 'STAGE_ReplaceKeyframes').badges
       .map(badge => (typeof badge == 'function' ? badge() : badge).text)"""
     assert "drawn" in recorded.page.evaluate(badges)
+    recorded.page.evaluate(_RUN, ["999", [], ANOTHER_SHEET])
+    assert "drawn" in recorded.page.evaluate(badges)
     assert errors == []
 
 
@@ -178,6 +207,21 @@ def test_a_click_with_nothing_to_take_it_changes_nothing(recorded, renderer):
     kept = values_of(recorded.graph())
     click_on(recorded, COLOURS["2A"])
     assert values_of(recorded.graph()) == kept
+
+
+@each_renderer
+def test_a_result_takes_the_place_of_the_previews_however_late_it_is_seen(recorded, renderer):
+    opened(recorded, PACK / "workflows" / "swap_keyframe.json", renderer)
+    show_sheet(recorded)
+    (node_id,) = recorded.nodes("STAGE_STEP2Storyboard")
+    preview = base64.b64encode(png(Image.new("RGB", (64, 32)))).decode()
+    recorded.page.evaluate(_RUN, [node_id, [preview], None])
+    waited_for(recorded, node_id, lambda media: any(one.startswith("blob:") for one in media))
+    recorded.page.evaluate(_RUN, [node_id, [preview, preview], SHEET])
+    assert_shows_its_result(recorded, node_id)
+    # Nor does one come back, or go, later: front ends drop previews after 0.4 s.
+    recorded.page.wait_for_timeout(800)
+    assert ["sheet.png" in one for one in recorded.media(node_id)] == [True]
 
 
 # As a browser gives the front end a file that is dropped on the canvas.
@@ -196,9 +240,7 @@ def test_a_sheet_dropped_on_the_canvas_opens_its_graph(recorded, renderer):
     # As the host writes it: the sheet's board in a chunk beside the graph's.
     info.add_text("workflow", json.dumps(dropped))
     info.add_text("stage_storyboard", json.dumps({"schema": "stage.Archive.1"}))
-    data = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(data, "PNG", pnginfo=info)
-    sheet = base64.b64encode(data.getvalue()).decode()
+    sheet = base64.b64encode(png(Image.new("RGB", (8, 8)), info)).decode()
     recorded.page.evaluate(_DROP, [sheet, "sheet.png"])
     recorded.settle()
     assert values_of(recorded.graph()) == values_of(dropped)
@@ -228,6 +270,7 @@ def test_run_films_once_and_shows_it_on_the_nodes(live, path, renderer):
     assert counts[1] == counts[2] != "0"
     for node_id in made + page.nodes("STAGE_ShotStitcher") + page.nodes("SaveVideo"):
         assert_shows_its_result(page, node_id)
+    page.settle()
     assert_apart(page.boxes())
     # The classic renderer gives nodes that show a video a new input, so those run again.
     again = page.run()
@@ -261,22 +304,21 @@ def make_small(page: FrontEnd, title: str) -> None:
     """Set the script to a small film of short shots, with a title of its own."""
     text = shortened(page.widget("STAGE_Script", "text"))
     page.set_widgets("STAGE_Script", title=title, text=text, width=416, height=240, rate="16")
-    page.set_widgets("STAGE_DirectorBrief", num_shots=3, seconds=3)
+    page.set_widgets("STAGE_DirectorBrief", num_shots=3, seconds=2)
 
 
-def shortened(text: str) -> str:
-    """The same script with shots of a second."""
-    return re.sub(r"[\d.]+s\]\]", "1s]]", text)
+def assert_shows_its_result(page: FrontEnd, node_id: str) -> None:
+    """The node comes to show one picture or video: its result, not a preview of it."""
+    waited_for(page, node_id, lambda media: ["filename=" in one for one in media] == [True])
 
 
-def assert_shows_its_result(page: FrontEnd, node_id: str, seconds: int = 10) -> None:
-    """The node shows one picture or video: its result, not a preview of it, which goes soon."""
-    for _ in range(seconds):
-        (address,) = page.media(node_id)
-        if "filename=" in address:
-            return
-        page.page.wait_for_timeout(1000)
-    raise AssertionError(f"node {node_id} shows {address}, which is no file")
+def waited_for(page: FrontEnd, node_id: str, wanted: Callable[[list[str]], bool]) -> None:
+    """Wait until a node shows what is wanted."""
+    media, end = page.media(node_id), time.monotonic() + 30
+    while not wanted(media):
+        assert time.monotonic() < end, f"node {node_id} shows {media}"
+        page.page.wait_for_timeout(100)
+        media = page.media(node_id)
 
 
 def need_renderer(server: Comfy, renderer: str) -> None:

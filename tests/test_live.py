@@ -10,23 +10,25 @@ from typing import Any
 import pytest
 
 from .browser import RECORDED
-from .live import BLUEPRINTS, PACK, PACK_NAME, PACKS, Comfy, Run, comfy, looked_at, to_api, trees
+from .live import (
+    BLUEPRINTS,
+    COUNTED,
+    NO_TREE,
+    PACK,
+    PACK_NAME,
+    Comfy,
+    Run,
+    comfy,
+    shortened,
+    to_api,
+    trees,
+)
 
 pytestmark = [pytest.mark.comfy, pytest.mark.timeout(300)]
 
-COUNTED = PACKS / "counted_model"
-NO_TREE = f"no ComfyUI with a Python of its own in {', '.join(map(str, looked_at()))}"
 # Sockets of kinds that came to ComfyUI after 0.8.
 NEWER = {"interp_model"}
 SMALL = {"width": 416, "height": 240, "rate": "16"}
-
-
-@pytest.fixture(scope="module", params=trees() or [None], ids=str)
-def server(request, tmp_path_factory):
-    if request.param is None:
-        pytest.skip(NO_TREE)
-    with comfy(request.param, tmp_path_factory.mktemp("comfy"), packs=(COUNTED,)) as running:
-        yield running
 
 
 def workflow(name: str) -> dict[str, Any]:
@@ -45,13 +47,8 @@ def of_one_shot(server: Comfy, title: str) -> dict[str, Any]:
     """The quickstart with a script of a single shot."""
     prompt = prompt_of(server, "quickstart", title)
     script = prompt[the(prompt, "STAGE_Script")]["inputs"]
-    script["text"] = "INT. ROOM - DAY\n\n[[shot: insert, static, 1s]]\nA letter."
+    script["text"] = "INT. ROOM - DAY\n\n[[shot: insert, static, 0.5s]]\nA letter."
     return prompt
-
-
-def shortened(text: str) -> str:
-    """The same script with shots of a second."""
-    return re.sub(r"[\d.]+s\]\]", "1s]]", text)
 
 
 def the(prompt: dict[str, Any], class_type: str) -> str:

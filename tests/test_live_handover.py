@@ -8,8 +8,6 @@ from typing import Any
 import av
 import pytest
 
-from .live import comfy, trees
-
 opentimelineio = pytest.importorskip("opentimelineio")
 
 pytestmark = [pytest.mark.comfy, pytest.mark.timeout(300)]
@@ -22,14 +20,6 @@ IDA opens a door.
 [[shot: close-up, 0.5s]]
 The handle turns.
 """
-
-
-@pytest.fixture(scope="module", params=trees() or [None], ids=str)
-def server(request, tmp_path_factory):
-    if request.param is None:
-        pytest.skip("no ComfyUI with a Python of its own")
-    with comfy(request.param, tmp_path_factory.mktemp("comfy")) as running:
-        yield running
 
 
 def prompt_of(**delivery: Any) -> dict[str, Any]:

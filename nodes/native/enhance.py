@@ -96,6 +96,12 @@ def upscaler(model: Any) -> Callable[[Tensor], Tensor]:
     return upscale
 
 
+def send_back(model: Any) -> None:
+    """Takes an upscale model out of VRAM on hosts that do not do so themselves."""
+    if getattr(model, "patcher", None) is None:
+        model.to("cpu")
+
+
 def _load_upscaler(model: Any, frame: Tensor) -> None:
     """Makes room for an upscale model and moves it there."""
     needed = _TILE * _TILE * 3 * 4 * max(model.scale, 1.0) * _UPSCALE_BYTES + 4 * frame.numel()

@@ -2,7 +2,8 @@
 
 Each block has two layers whose input is the timestep's embedding. What they give for the levels
 of a schedule is computed once, from the weights with all LoRAs on them, and looked up afterwards;
-the layers themselves stay in RAM. Everything lies on a clone of MODEL, as object patches.
+the layers themselves stay in RAM. The norm of a block and its modulation become one operation, for
+which there is a kernel. Everything lies on a clone of MODEL, as object patches.
 """
 
 from __future__ import annotations
@@ -23,12 +24,17 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
+
+from ...stage_core.kernels.gate_residual_norm_modulate import Modulation, norm_modulate
 
 KEY = "stage_slim"
 _NETWORK = "diffusion_model"
 _KINDS = ("img_mod", "txt_mod")
+_NORMS = ("img_norm1", "img_norm2", "txt_norm1", "txt_norm2")
+_MODULATE = ("self", "x", "mod_params", "timestep_zero_index")
 _ZERO_TIME = "index_timestep_zero"
 _KEPT_ROWS = 256
 
@@ -42,6 +48,9 @@ def slim(model: ModelPatcher) -> ModelPatcher:
     network = _checked(model)
     clone = model.clone()
     table = Table(model.model)
+    for place, block in enumerate(network.transformer_blocks):
+        for leaf, patch in _in_one_pass(block).items():
+            clone.add_object_patch(f"{_NETWORK}.transformer_blocks.{place}.{leaf}", patch)
     names = [(kind, place) for place in range(len(network.transformer_blocks)) for kind in _KINDS]
     for kind, place in names:
         path = f"{_NETWORK}.transformer_blocks.{place}.{kind}"
@@ -59,6 +68,27 @@ def saved_bytes(model: ModelPatcher) -> int:
     """Bytes of weights that a slim MODEL does not load, 0 of any other."""
     found = [patch for patch in model.object_patches.values() if isinstance(patch, LookedUp)]
     return sum(comfy.model_management.module_size(one.linear) for one in found)
+
+
+class Modulated:
+    """Stands for a block's own `_modulate`, and for the norm before it: both in one pass."""
+
+    def __init__(self, eps: float):
+        self._eps = eps
+
+    def __call__(
+        self, x: Tensor, mod_params: Tensor, timestep_zero_index: int | None = None
+    ) -> tuple[Tensor, Any]:
+        """Tokens [B, N, D] normed and modulated by rows [B, 3 D], and the gate [B, 1, D].
+
+        With an index there are rows and gates of two times: of tokens before it, and from it on.
+        """
+        times = 1 if timestep_zero_index is None else 2
+        rows = rearrange(mod_params, "(r b) (three d) -> three b r d", r=times, three=3)
+        shift, scale, gate = rows
+        modulation = Modulation(scale, shift, self._eps)
+        tokens = norm_modulate(x, modulation, timestep_zero_index or 0)
+        return tokens, gate if times == 1 else gate.split(1, dim=1)
 
 
 class LookedUp(nn.Module):
@@ -230,6 +260,19 @@ def _check_layer(model: ModelPatcher, path: str, layers: Any) -> None:
     if patched and not _is_plain(layers[1]):
         kind = type(layers[1].weight).__name__
         raise ValueError(f"a LoRA changes {path}, whose weights are stored as {kind}")
+
+
+def _in_one_pass(block: nn.Module) -> dict[str, Any]:
+    """Attributes of a block that let it norm and modulate at once; none where it is another's."""
+    norms = [getattr(block, name, None) for name in _NORMS]
+    known = getattr(type(block), "_modulate", None)
+    if known is None or tuple(inspect.signature(known).parameters) != _MODULATE:
+        return {}
+    if not all(isinstance(norm, nn.LayerNorm) and norm.weight is None for norm in norms):
+        return {}
+    if len({norm.eps for norm in norms}) > 1:
+        return {}
+    return {**{name: nn.Identity() for name in _NORMS}, "_modulate": Modulated(norms[0].eps)}
 
 
 def _is_plain(linear: nn.Module) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
 
 import torch
+from comfy import model_management
 from einops import rearrange
 from torch import Tensor
 
@@ -23,12 +23,18 @@ from ...stage_core.backends.protocol import (
     Sampling,
     filming_seed,
 )
+from ...stage_core.backends.wan_keyframes import (
+    MOST_REFERENCES,
+    anywhere,
+    at_the_ends,
+    checked_length,
+    meetings,
+)
 from ...stage_core.encoding.dual import fitted
 from ...stage_core.encoding.video_prompts import READS
-from ...stage_core.story.brief import ShotBrief
+from ...stage_core.story.brief import ShotBrief, references_of
 from ...stage_core.story.frames import Keyframe, Picture, as_pixels
-from ...stage_core.story.members import name_key
-from ...stage_core.story.shot_list import FrameFormat, Shot
+from ...stage_core.story.shot_list import Shot
 from ...stage_core.story.timeline import Clip
 from .wan_checks import WanNetworks, check_networks
 from .wan_encoding import Encoders, Plates
@@ -40,9 +46,10 @@ __all__ = ["MEMORY_READS", "READS", "SAMPLERS", "SCHEDULES", "NativeWan", "WanSe
 MEMORY_READS = READS | {"memory", "cast", "members", "between"}
 """What VACE reads of a brief; it films through keyframes between the ends."""
 
-MOST_REFERENCES = 4
-# A shot of a round holds 70 MB of RAM at 81 frames of 720p, one of VACE 165 MB.
-_ROUND = 24
+# What a shot of a round holds, in latents of its clip: 70 MB of RAM at 81 frames of 720p, of VACE
+# 165 MB.
+_HELD, _HELD_BY_VACE = 4, 9
+_SHARE_OF_RAM = 0.25
 
 
 class NativeWan:
@@ -96,76 +103,64 @@ class NativeWan:
         settings = self.settings.overridden(sampling)
         shoots = [self._shoot(place, job, sampling) for place, job in enumerate(jobs)]
         self._turns = Turns()
-        self._notes = tuple(text for shoot in shoots for text in shoot.moved_keyframes)
+        self._notes = ()
         film = _Round(self.networks, self._encoders, settings, self._turns, on_step)
-        for first in range(0, len(shoots), _ROUND):
-            for shoot, images in film.made(shoots[first : first + _ROUND]):
+        size = self._round(shoots)
+        for first in range(0, len(shoots), size):
+            for shoot, images in film.made(shoots[first : first + size]):
                 yield self._clip(shoot, images)
+
+    def _round(self, shoots: Sequence[_Shoot]) -> int:
+        """How many shots go through the networks together: all, as far as RAM has room."""
+        held = _HELD_BY_VACE if self.networks.is_vace else _HELD
+        most = max((it.plates.num_bytes for it in shoots), default=1) * held
+        return max(1, int(_SHARE_OF_RAM * _free_ram() / most))
 
     def _shoot(self, place: int, job: FilmJob, sampling: Sampling) -> _Shoot:
         brief, grid = job.brief, self.grid
-        num_frames = grid.num_frames(brief.shot, brief.frame_format)
-        if num_frames > self.settings.longest:
-            raise ValueError(self._too_long(brief.shot, num_frames, brief.frame_format))
-        places = self._places(brief.shot, job.keyframes, num_frames)
+        num_frames = checked_length(brief, grid, self.settings.longest)
+        places = self._places(brief, job.keyframes, num_frames)
         pictures = {index: keyframe.picture for index, keyframe in places.items()}
         plates = Plates(
             pictures, self._references(brief), num_frames, *grid.size(brief.frame_format)
         )
         return _Shoot(place, job, plates, places, filming_seed(brief.shot, sampling))
 
-    def _too_long(self, shot: Shot, num_frames: int, film: FrameFormat) -> str:
-        longest, rate = self.settings.longest, self.grid.rate
-        most = int(Fraction(longest) / rate * film.rate)
-        return (
-            f"shot {shot.id}: {num_frames} frames at {rate} per second, and this model films "
-            f"{longest} well; plan at most {most} of its {shot.num_frames} frames, divide it into "
-            f"{-(-shot.num_frames // most)} shots that continue each other, or raise 'longest'"
-        )
-
     def _places(
-        self, shot: Shot, keyframes: tuple[Keyframe, ...], num_frames: int
+        self, brief: ShotBrief, keyframes: tuple[Keyframe, ...], num_frames: int
     ) -> dict[int, Keyframe]:
         """The keyframes by their places in the clip, as far as the model films towards them."""
-        if self.networks.is_vace:
-            return _snapped(shot, keyframes, num_frames, self.grid.stride)
-        places = {shot.num_frames - 1: num_frames - 1, 0: 0}
-        for keyframe in keyframes:
-            if keyframe.index not in places:
-                raise ValueError(
-                    f"shot {shot.id}: a keyframe at {keyframe.index}; this Wan films between a "
-                    "start and an end frame, and Wan VACE through keyframes at any time"
-                )
-        ends = {places[keyframe.index]: keyframe for keyframe in keyframes}
-        if self.networks.start_only:
-            ends.pop(num_frames - 1, None)
-        if not ends:
-            wanted = "start frame" if self.networks.start_only else "start or end frame"
+        networks, shot = self.networks, brief.shot
+        if networks.is_vace:
+            places = anywhere(brief, keyframes, self.grid)
+        else:
+            places = at_the_ends(shot, keyframes, num_frames)
+        if networks.start_only:
+            places = {index: keyframe for index, keyframe in places.items() if index == 0}
+        if not places:
+            between = "keyframe" if networks.is_vace else "start or end frame"
+            wanted = "start frame" if networks.start_only else between
             raise ValueError(f"shot {shot.id} has no {wanted}, and this model films from one")
-        return ends
+        return places
 
     def _references(self, brief: ShotBrief) -> tuple[Picture, ...]:
         """The artist's pictures of the shot's cast; what earlier shots looked like is in the
         keyframes, which were drawn with it."""
         if not self.networks.is_vace:
             return ()
-        named = (*brief.shot.cast, *(member.name for member in brief.members))
-        cast = set(map(name_key, named))
-        shown = [
-            frame.picture
-            for frame in brief.memory.references
-            if cast & set(map(name_key, frame.names))
-        ]
-        return tuple(shown[:MOST_REFERENCES])
+        return references_of(brief)[:MOST_REFERENCES]
 
     def _clip(self, shoot: _Shoot, images: Tensor) -> Clip:
         plates = shoot.plates
         frames = torch.stack([as_pixels(image[..., :3]) for image in images])
-        for index in (0, plates.num_frames - 1):
-            if index in plates.pictures:
-                picture = plates.pictures[index]
-                frames[index] = fitted(picture.image, plates.width, plates.height)
-        self._notes += shoot.adherence(frames)
+        wanted = {
+            index: fitted(picture.image, plates.width, plates.height)
+            for index, picture in plates.pictures.items()
+        }
+        met = meetings(shoot.shot, shoot.places, frames, wanted)
+        self._notes += tuple(str(meeting) for meeting in met if not meeting.is_plain)
+        for index in {0, plates.num_frames - 1} & wanted.keys():
+            frames[index] = wanted[index]
         return Clip(shoot.shot.id, frames, self.grid.rate)
 
 
@@ -188,26 +183,6 @@ class _Shoot:
     @property
     def shot(self) -> Shot:
         return self.job.brief.shot
-
-    @property
-    def moved_keyframes(self) -> tuple[str, ...]:
-        """Where keyframes between the ends are filmed, when that is not where they were put."""
-        last, own_last = self.shot.num_frames - 1, self.plates.num_frames - 1
-        return tuple(
-            f"shot {self.shot.id}: the keyframe at {keyframe.index} of {last} is filmed at {index} "
-            f"of the model's {own_last}"
-            for index, keyframe in self.places.items()
-            if keyframe.index * own_last != index * last
-        )
-
-    def adherence(self, frames: Tensor) -> tuple[str, ...]:
-        """How far the clip [T, H, W, 3] uint8 is from the keyframes between its ends."""
-        return tuple(
-            f"shot {self.shot.id}: {_distance(frames[index], self.plates.seen(picture)[0]):.1f} "
-            f"grey levels from its keyframe at {index}"
-            for index, picture in self.plates.pictures.items()
-            if 0 < index < self.plates.num_frames - 1
-        )
 
 
 class _Round:
@@ -258,7 +233,8 @@ class _Round:
             self._report(shoot, shoot.steps)
             sights[shoot.place] = self.encoders.sights(shoot.plates, self._user(shoot))
         encoded = {}
-        for shoot in unfinished:
+        # Takes of one shot follow each other here, however many shots are between them.
+        for shoot in sorted(unfinished, key=lambda it: it.plates.key):
             self._report(shoot, shoot.steps)
             seen = texts.pop(shoot.place), sights.pop(shoot.place)
             order = self.encoders.order(*seen, shoot.plates, shoot.seed, self._user(shoot))
@@ -291,33 +267,5 @@ class _Round:
         self.turns.take(shoot.place, network, self.networks.num_bytes(network))
 
 
-def _snapped(
-    shot: Shot, keyframes: tuple[Keyframe, ...], num_frames: int, stride: int
-) -> dict[int, Keyframe]:
-    """The keyframes at the nearest places where a latent ends, the first being one by itself.
-
-    Anywhere else a keyframe would share its latent with frames that are still to be made.
-    """
-    if not keyframes:
-        raise ValueError(f"shot {shot.id} has no keyframe, and this model films from one")
-    places: dict[int, Keyframe] = {}
-    for keyframe in sorted(keyframes, key=lambda it: it.index):
-        if not 0 <= keyframe.index < shot.num_frames:
-            raise ValueError(
-                f"shot {shot.id}: a keyframe at {keyframe.index} of {shot.num_frames} frames; "
-                f"use 0 to {shot.num_frames - 1}"
-            )
-        exact = Fraction(keyframe.index * (num_frames - 1), max(1, shot.num_frames - 1))
-        index = int(exact / stride + Fraction(1, 2)) * stride
-        if index in places:
-            raise ValueError(
-                f"shot {shot.id}: the keyframes at {places[index].index} and {keyframe.index} are "
-                f"less than {stride} of the model's {num_frames} frames apart; leave one out"
-            )
-        places[index] = keyframe
-    return places
-
-
-def _distance(frame: Tensor, wanted: Tensor) -> float:
-    """Mean distance in grey levels of [H, W, 3] uint8 pixels from [H, W, 3] in [0, 1]."""
-    return float((frame.float() - wanted * 255).abs().mean())
+def _free_ram() -> int:
+    return model_management.get_free_memory(torch.device("cpu"))

@@ -65,6 +65,11 @@ class Plates:
         references = tuple(picture.digest for picture in self.references)
         return places, references, self.num_frames, self.width, self.height
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the clip's latents, of most models: 16 numbers for 4 frames of 8 by 8 pixels."""
+        return self.num_frames // 4 * (self.width // 8) * (self.height // 8) * 16 * 4 + 1
+
     def seen(self, picture: Picture) -> Tensor:
         """A picture [1, H, W, 3] that fills the frame, in [0, 1]."""
         return fitted(picture.image, self.width, self.height).unsqueeze(0).float().div(255)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 _GB = 10**9
@@ -41,6 +41,10 @@ class Turns:
         """Bytes moved when each shot is finished before the next."""
         return _moved(sorted(self.uses, key=lambda use: use.place))
 
+    def num_bytes_of(self, network: str) -> int:
+        """Bytes moved for one of the networks."""
+        return sum(use.num_bytes for use in _runs(self.uses) if use.network == network)
+
     def __str__(self) -> str:
         shots = len({use.place for use in self.uses})
         return (
@@ -50,8 +54,13 @@ class Turns:
 
 
 def _moved(uses: Iterable[Use]) -> int:
-    total, before = 0, ""
+    return sum(use.num_bytes for use in _runs(uses))
+
+
+def _runs(uses: Iterable[Use]) -> Iterator[Use]:
+    """The first use of every run of uses of one network."""
+    before = ""
     for use in uses:
-        total += use.num_bytes if use.network != before else 0
+        if use.network != before:
+            yield use
         before = use.network
-    return total

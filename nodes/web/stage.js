@@ -10,9 +10,12 @@ const PREVIEW = "$$canvas-image-preview"
 const SIZE_LINE = 15
 const CLICK_PIXELS = 5
 
-// Sheets by the name of their file: {size: [width, height], panels: [{id, status, box}]}.
+// Sheets by the name of their file: {title, size: [width, height], panels: [{id, status, box}]}.
 const sheets = new Map()
+// How far shots are, by the title of their film and then by id, and the titles of the films whose
+// sheets nodes have shown: every film has a shot 1.
 const statuses = new Map()
+const titles = new Map()
 // The node whose shot was last selected, and where the pointer went down.
 let target = null
 let pressed = null
@@ -65,14 +68,40 @@ function dropPreview({ node: path, display_node: shown, output }) {
 
 // What a run says of its sheets.
 
-function remember(output) {
+function remember({ node: path, display_node: shown, output }) {
   const pages = output?.stage_panels
   if (!Array.isArray(pages)) return
+  const { node } = place(shown ?? path)
   for (const page of pages) {
     sheets.set(page.filename, page)
-    for (const panel of page.panels ?? []) statuses.set(panel.id, panel.status)
+    if (isOurs(node)) titles.set(nameOf(node), page.title)
+    const film = statuses.get(page.title) ?? new Map()
+    for (const panel of page.panels ?? []) film.set(panel.id, panel.status)
+    statuses.set(page.title, film)
   }
   nodes().forEach(showStatus)
+}
+
+// Stays the same when a workflow is opened again.
+const nameOf = node => `${(app.rootGraph ?? app.graph)?.id} ${node.graph?.id} ${node.id}`
+
+function linked(node) {
+  const links = node.graph?.links
+  const link = id => links?.get?.(id) ?? links?.[id]
+  const above = (node.inputs ?? []).map(input => link(input.link)?.origin_id)
+  const leaving = (node.outputs ?? []).flatMap(output => output.links ?? [])
+  const below = leaving.map(id => link(id)?.target_id)
+  return [...above, ...below].map(id => node.graph?.getNodeById?.(id)).filter(Boolean)
+}
+
+// The title that the nearest node has shown a sheet of, along the links.
+function titleOf(node) {
+  const around = new Set([node])
+  for (const here of around) {
+    if (titles.has(nameOf(here))) return titles.get(nameOf(here))
+    for (const next of linked(here)) around.add(next)
+  }
+  return null
 }
 
 // Where a picture of this shape lies in a box, when all of it is seen: [left, top, scale].
@@ -151,8 +180,9 @@ function put(panel) {
 
 function showStatus(node) {
   const Badge = window.LGraphBadge ?? window.LiteGraph?.LGraphBadge
-  const status = statuses.get(String(named(node, "shot")?.value ?? "").trim())
   if (!isOurs(node) || !Badge || !Array.isArray(node.badges)) return
+  const shot = named(node, "shot")
+  const status = shot && statuses.get(titleOf(node))?.get(String(shot.value ?? "").trim())
   const others = node.badges.filter(badge => !badge.ofStage)
   if (!status) {
     if (others.length < node.badges.length) node.badges = others
@@ -207,7 +237,7 @@ app?.registerExtension?.({
   name: "stage.sheet",
   setup: carefully(() => {
     api?.addEventListener?.("executed", carefully(event => dropPreview(event.detail)))
-    api?.addEventListener?.("executed", carefully(event => remember(event.detail?.output)))
+    api?.addEventListener?.("executed", carefully(event => remember(event.detail)))
     window.addEventListener("pointerdown", carefully(onDown), true)
     window.addEventListener("pointerup", carefully(onUp), true)
   }),

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from ..story.brief import ShotBrief
 from ..story.frames import FramePair, Keyframe
 from ..story.shot_list import FrameFormat, Shot
 from ..story.timeline import Clip
+
+_NO_ROOM = "can't allocate memory"
 
 OnStep = Callable[[Shot, int, int], None]
 """Called with the shot, steps done and steps in all; an exception raised in it cancels."""
@@ -152,18 +156,40 @@ class PhasedShotModel(ShotModel, Protocol):
         ...
 
 
+@contextmanager
+def within_room(shots: Sequence[Shot], device: str, advice: str) -> Iterator[None]:
+    """Where RAM or VRAM does not suffice for these shots, it is said with the way out.
+
+    Raises:
+        MemoryError: in place of torch's own error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # On the CPU torch has no class of its own for it.
+        if not isinstance(error, torch.OutOfMemoryError) and _NO_ROOM not in str(error):
+            raise
+        first, last = shots[0].id, shots[-1].id
+        named = f"shot {first}" if first == last else f"shots {first} to {last}"
+        raise MemoryError(f"{named}: out of memory on {device} {advice}") from None
+
+
 def drawing_seed(shot: Shot, sampling: Sampling) -> int:
-    """The seed of a shot's drawing noise, in [0, 2^63)."""
+    """The seed of a shot's drawing noise, in [0, 2^63).
+
+    A shot's own seed is used literally for the first, others are made from it.
+    """
     return _shot_seed(shot, sampling, "drawing", shot.drawing)
 
 
 def filming_seed(shot: Shot, sampling: Sampling) -> int:
-    """The seed of a shot's filming noise, in [0, 2^63)."""
+    """The seed of a shot's filming noise, in [0, 2^63), from the shot's own as a drawing's."""
     return _shot_seed(shot, sampling, "take", shot.take)
 
 
 def _shot_seed(shot: Shot, sampling: Sampling, kind: str, count: int) -> int:
-    if shot.seed is not None:
+    if shot.seed is not None and count == 1:
         return shot.seed % 2**63
-    text = f"{sampling.seed} {shot.copy_of or shot.id} {kind} {count}"
+    seed = f"{sampling.seed} {shot.copy_of or shot.id}" if shot.seed is None else f"{shot.seed}"
+    text = f"{seed} {kind} {count}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 2**63

@@ -43,7 +43,7 @@ from ..story.brief import ShotBrief
 from ..story.frames import FramePair, Picture
 from ..story.memory import MemoryFrame, MemoryPack, MemoryScale
 from ..story.shot_list import FrameFormat
-from .protocol import Grid, OnStep, Sampling, drawing_seed
+from .protocol import Grid, OnStep, Sampling, drawing_seed, within_room
 from .qwen_networks import (
     DEFAULTS,
     QwenFiles,
@@ -60,6 +60,10 @@ GRID = Grid(area=1536 * 864, multiple=16)
 _RELEASED = Sampling(steps=STEPS, guidance=GUIDANCE, shift=SHIFT)
 _LATENT_CHANNELS = 16
 _KEPT_PICTURES = 512
+_LESS_ROOM = (
+    "while drawing; pairs that were drawn are kept, and less memory of earlier frames, such as the "
+    "scale paper or a smaller capacity, needs less"
+)
 
 Attempt = Callable[[Callable[[], list[Tensor]]], list[Tensor]]
 """Calls what it is given, and gives what that gives."""
@@ -170,7 +174,8 @@ class QwenEdit:
     def denoise(self, order: DrawingOrder, on_step: OnSamplerStep) -> Tensor:
         """The canvas [1, 16, 2h, w] of an order."""
         transformer = self.networks.transformer
-        placement = self.networks.turns.draw(lambda: _rehearsed(transformer, order))
+        sizes = _sizes(order)
+        placement = self.networks.turns.draw(lambda: _rehearsed(transformer, *sizes), sizes)
         return denoise(transformer, order, on_step, placement.attempt)
 
     def _ranked(self, brief: ShotBrief) -> MemoryPack:
@@ -228,11 +233,17 @@ def denoise(
     return euler(velocity, noise, order.sigmas, on_step)
 
 
-def _rehearsed(transformer: QwenImage, order: DrawingOrder) -> list[Tensor]:
-    """One prediction of an order, of tensors without numbers."""
-    config, dtype = transformer.config, transformer.dtype
+def _sizes(order: DrawingOrder) -> tuple[int, ...]:
+    """The number of an order's tokens of pictures, and those of each of its texts."""
     latents = (order.noise, *order.memory)
+    texts = (text for text in (order.positive, order.negative) if text is not None)
     count = sum(one.shape[2] * one.shape[3] for one in latents) // PATCH**2
+    return count, *(text.shape[1] for text in texts)
+
+
+def _rehearsed(transformer: QwenImage, count: int, *lengths: int) -> list[Tensor]:
+    """One prediction of an order of these sizes, of tensors without numbers."""
+    config, dtype = transformer.config, transformer.dtype
 
     def rotation(length: int) -> Tensor:
         half = config.attention_head_dim // 2
@@ -241,7 +252,6 @@ def _rehearsed(transformer: QwenImage, order: DrawingOrder) -> list[Tensor]:
     def empty(*shape: int) -> Tensor:
         return torch.empty(*shape, dtype=dtype, device="meta")
 
-    lengths = [text.shape[1] for text in (order.positive, order.negative) if text is not None]
     sequences = [
         JointTokens(
             empty(1, count, config.in_channels),
@@ -327,20 +337,11 @@ class QwenEditOnDemand:
         """
         if brief.given.complete:
             return brief.given
-        try:
+        with within_room((brief.shot,), self._source.settings.offload.device, _LESS_ROOM):
             if self._model is None:
                 networks = self._source.load()
                 self._model = QwenEdit(networks, self.grid, self._ranker, self._own)
             return self._model.draw(brief, sampling, on_step)
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-            device = self._source.settings.offload.device
-            raise MemoryError(
-                f"shot {brief.shot.id}: out of memory on {device} while drawing; pairs that were "
-                "drawn are kept, and less memory of earlier frames, such as the scale paper or a "
-                "smaller capacity, needs less"
-            ) from None
 
 
 def load_qwen_edit(
@@ -369,8 +370,3 @@ def _identity(networks: str, ranker: Ranker | None, own: Sampling) -> str:
     if own != _RELEASED:
         networks = hashlib.sha256(f"{networks} {own}".encode()).hexdigest()
     return f"qwen-edit-{networks[:16]}"
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # On the CPU torch has no class of its own for it.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -46,6 +46,7 @@ class QwenTurns:
         self._placement: Placement | None = None
         self._reader: Placement | None = None
         self._num_resident = 0
+        self._needed: dict[tuple[int, ...], int] = {}
         self.reports: dict[str, PlaceReport] = {}
 
     def read(self) -> None:
@@ -65,17 +66,18 @@ class QwenTurns:
         self._end_reading()
         self._make_room()
 
-    def draw(self, rehearse: Callable[[], object]) -> Placement:
+    def draw(self, rehearse: Callable[[], object], sizes: tuple[int, ...]) -> Placement:
         """From now on it is the transformer's turn.
 
         Args:
             rehearse: calls it with tensors that have no numbers, to see what a step needs.
+            sizes: all that this depends on.
 
         Raises:
             ValueError: it does not fit, with the figures and what to change.
         """
         self._end_reading()
-        needs = self._needs(rehearse)
+        needs = self._needs(rehearse, sizes)
         if self._placement is None:
             self.reports.pop("transformer", None)
             self._placement = self._film.enter_context(self._placed(needs))
@@ -97,11 +99,14 @@ class QwenTurns:
         self._placement, self._num_resident = None, 0
         self._film.close()
 
-    def _needs(self, rehearse: Callable[[], object]) -> int:
+    def _needs(self, rehearse: Callable[[], object], sizes: tuple[int, ...]) -> int:
         if not self._policy.streams:
             return 0
-        with self._placement.stream.aside() if self._placement else nullcontext():
-            return working_bytes(self._transformer, rehearse)
+        # Some seconds for all blocks of a large network: once for shots of the same sizes.
+        if sizes not in self._needed:
+            with self._placement.stream.aside() if self._placement else nullcontext():
+                self._needed[sizes] = working_bytes(self._transformer, rehearse)
+        return self._needed[sizes]
 
     def _placed(self, working_bytes: int) -> AbstractContextManager[Placement]:
         network = self._transformer

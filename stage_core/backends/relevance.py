@@ -31,7 +31,7 @@ _SMALL_FILES = (".json", ".txt")
 
 
 @dataclass(frozen=True, eq=False)
-class _Clip:
+class _Encoder:
     """The model and its tokenizer; `side` of the square that it sees."""
 
     network: Any
@@ -58,7 +58,7 @@ class ClipRelevance:
         small = sorted(file for file in folder.iterdir() if file.suffix in _SMALL_FILES)
         parts = [fingerprint(weights), *(f"{file.name} {sha256(file)}" for file in small)]
         self.identity = f"clip {hashlib.sha256(' '.join(parts).encode()).hexdigest()}"
-        self._folder, self._clip = folder, None
+        self._folder, self._encoder = folder, None
         self._pictures: Once[Tensor] = Once(_KEPT_PICTURES)
         self._texts: Once[Tensor] = Once(_KEPT_TEXTS)
 
@@ -73,22 +73,22 @@ class ClipRelevance:
 
     @torch.no_grad()
     def _read(self, words: str) -> Tensor:
-        clip = self._loaded()
-        longest = clip.network.config.text_config.max_position_embeddings
-        tokens = clip.tokenizer(words, truncation=True, max_length=longest, return_tensors="pt")
-        return _unit(clip.network.get_text_features(**tokens))
+        encoder = self._loaded()
+        longest = encoder.network.config.text_config.max_position_embeddings
+        tokens = encoder.tokenizer(words, truncation=True, max_length=longest, return_tensors="pt")
+        return _unit(encoder.network.get_text_features(**tokens))
 
     @torch.no_grad()
     def _see(self, picture: Picture) -> Tensor:
-        clip = self._loaded()
-        pixels = fitted(picture.image, clip.side, clip.side).float() / 255
+        encoder = self._loaded()
+        pixels = fitted(picture.image, encoder.side, encoder.side).float() / 255
         pixels = (pixels - torch.tensor(VISION_MEAN)) / torch.tensor(VISION_DEVIATION)
-        return _unit(clip.network.get_image_features(rearrange(pixels, "h w c -> 1 c h w")))
+        return _unit(encoder.network.get_image_features(rearrange(pixels, "h w c -> 1 c h w")))
 
-    def _loaded(self) -> _Clip:
-        if self._clip is None:
-            self._clip = _load(self._folder)
-        return self._clip
+    def _loaded(self) -> _Encoder:
+        if self._encoder is None:
+            self._encoder = _load(self._folder)
+        return self._encoder
 
 
 def shot_words(shot: Shot) -> str:
@@ -97,7 +97,7 @@ def shot_words(shot: Shot) -> str:
     return shot.prompt or ". ".join(filter(None, made))
 
 
-def _load(folder: Path) -> _Clip:
+def _load(folder: Path) -> _Encoder:
     try:
         import transformers
     except ImportError:
@@ -111,7 +111,7 @@ def _load(folder: Path) -> _Clip:
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{folder} does not hold {_CLIP}: {reason}") from None
-    return _Clip(network.eval(), tokenizer, network.config.vision_config.image_size)
+    return _Encoder(network.eval(), tokenizer, network.config.vision_config.image_size)
 
 
 def _unit(found: Any) -> Tensor:

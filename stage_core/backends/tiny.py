@@ -19,7 +19,7 @@ from ..diffusion.sampling import euler
 from ..diffusion.schedule import shifted_sigmas, stretched_sigmas
 from ..encoding.positions import picture_positions
 from ..models.tiny import LATENT_CHANNELS, TinyNetworks, tiny_networks
-from ..story.brief import ShotBrief
+from ..story.brief import ShotBrief, negative_of
 from ..story.frames import FramePair, Keyframe, Picture, as_pixels
 from ..story.shot_list import Shot
 from ..story.timeline import Clip
@@ -215,8 +215,7 @@ def _words(
         return torch.cat([networks.text_encoder(text, seen) for seen in pictures or [None]], dim=1)
 
     guidance = GUIDANCE if sampling.guidance is None else sampling.guidance
-    negative = brief.shot.negative or brief.negative
-    return _Words(encode(_prompt(brief)), encode(negative), guidance)
+    return _Words(encode(_prompt(brief)), encode(negative_of(brief)), guidance)
 
 
 def _prompt(brief: ShotBrief) -> str:

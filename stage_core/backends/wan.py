@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -22,13 +22,13 @@ from ..encoding.dual import Once, fitted
 from ..encoding.video_prompts import video_negative, video_prompt
 from ..models.wan import Wan
 from ..offload.placed import Placement
-from ..story.brief import ShotBrief
+from ..story.brief import ShotBrief, references_of
 from ..story.frames import Keyframe, Picture, as_pixels
 from ..story.timeline import Clip
-from .protocol import FilmJob, Nowhere, OnStep, Sampling, filming_seed
-from .wan_conditions import Between, Condition, HeldStart, Led, Length
+from .protocol import FilmJob, Nowhere, OnStep, Sampling, filming_seed, within_room
+from .wan_conditions import Between, Condition, Conditioning, HeldStart, Led, Length
 from .wan_files import WanFiles
-from .wan_keyframes import meetings
+from .wan_keyframes import MOST_REFERENCES, checked_length, meetings
 from .wan_networks import DEFAULTS, WanNetworks, WanSettings, WanSource, open_networks
 from .wan_report import FilmReport
 from .wan_sampling import (
@@ -42,8 +42,11 @@ from .wan_sampling import (
 )
 from .wan_turns import Part, Turns, num_bytes
 
-MOST_REFERENCES = 4
 _KEPT_CONDITIONS = 16
+_LESS_ROOM = (
+    "while filming; clips that were filmed are kept, and a smaller size, shorter shots or weights "
+    "that stream need less"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +94,7 @@ class WanShots:
         self.source = source
         self.sampling = own_sampling(source) if sampling is None else sampling
         kind = Led if source.led else HeldStart if source.holds_start else Between
-        self._kind = kind()
+        self._kind: Conditioning = kind()
         self.reads, self.grid = self._kind.reads, self.sampling.grid
         sampled = hashlib.sha256(repr(self.sampling).encode()).hexdigest()
         self.identity = f"wan-{source.identity[:16]}-{sampled[:8]}"
@@ -133,34 +136,40 @@ class WanShots:
 
         Raises:
             ValueError: too long a shot, or a keyframe that the model does not film towards;
-                before the first step.
+                before a network is loaded.
+            MemoryError: RAM or VRAM does not suffice.
         """
         settings = self.sampling.overridden(sampling)
         if not jobs:
             return
-        self.report = report = FilmReport()
-        takes = [self._take(job, sampling) for job in jobs]
-        with self._turns:
-            with report.timed("encode"):
-                self._encode([take for take in takes if take.state.done < settings.steps])
-            with report.timed("experts"):
-                for phase in self._phases(settings):
-                    waiting = [take for take in takes if take.state.done < phase.until]
-                    if waiting:
-                        self._make(phase, waiting, settings, on_step)
-            for take in takes:
-                with report.timed("decode"):
-                    clip = self._decoded(take)
-                yield clip
+        for job in jobs:
+            checked_length(job.brief, self.grid, settings.longest)
+            self._kind.placed(job.brief, job.keyframes, self.grid)
+        self.report = FilmReport()
+        with self._room(*jobs), self._turns:
+            takes = [self._take(job, sampling) for job in jobs]
+            yield from self._filmed(takes, settings, on_step)
+
+    def _room(self, *jobs: FilmJob) -> AbstractContextManager[None]:
+        return within_room([job.brief.shot for job in jobs], self._device, _LESS_ROOM)
+
+    def _filmed(self, takes: list[_Take], settings: WanSampling, on_step: OnStep) -> Iterator[Clip]:
+        report = self.report
+        with report.timed("encode"):
+            self._encode([take for take in takes if take.state.done < settings.steps])
+        with report.timed("experts"):
+            for phase in self._phases(settings):
+                waiting = [take for take in takes if take.state.done < phase.until]
+                if waiting:
+                    self._make(phase, waiting, settings, on_step)
+        for take in takes:
+            with report.timed("decode"), self._room(take.job):
+                clip = self._decoded(take)
+            yield clip
 
     def _take(self, job: FilmJob, sampling: Sampling) -> _Take:
         brief, shot = job.brief, job.brief.shot
         num_frames = self.grid.num_frames(shot, brief.frame_format)
-        if num_frames > self.sampling.longest:
-            raise ValueError(
-                f"shot {shot.id}: {num_frames} frames at {self.grid.rate} per second, and this "
-                f"model films {self.sampling.longest} well; shorten or divide the shot"
-            )
         length = Length(num_frames, *self.grid.size(brief.frame_format))
         placed = self._kind.placed(brief, job.keyframes, self.grid)
         images = {i: fitted(k.image, length.width, length.height) for i, k in placed.items()}
@@ -177,13 +186,7 @@ class WanShots:
         """Pictures of the shot's cast, for a model that reads them."""
         if "memory" not in self.reads:
             return []
-        cast = {name.casefold() for name in brief.shot.cast}
-        found = (
-            frame.picture
-            for frame in brief.memory.references
-            if any(name.casefold() in cast for name in frame.names)
-        )
-        return list(found)[:MOST_REFERENCES]
+        return list(references_of(brief)[:MOST_REFERENCES])
 
     def _noise(self, length: Length, references: int, seed: int) -> Tensor:
         vae = self.networks.vae
@@ -250,7 +253,8 @@ class WanShots:
         part = Part(name, expert, expert.visited, rehearse)
         with self._placed(part, len(takes)) as placement:
             for take in takes:
-                self._denoise(take, phase, placement, settings, on_step)
+                with self._room(take.job):
+                    self._denoise(take, phase, placement, settings, on_step)
 
     @contextmanager
     def _placed(self, part: Part, shots: int) -> Iterator[Placement]:

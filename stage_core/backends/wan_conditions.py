@@ -132,7 +132,7 @@ class HeldStart:
 class Led:
     """Keyframes anywhere, and pictures of the cast."""
 
-    reads = READS | {"memory", "cast", "between"}
+    reads = READS | {"memory", "cast", "members", "between"}
 
     def placed(
         self, brief: ShotBrief, keyframes: Sequence[Keyframe], grid: Grid

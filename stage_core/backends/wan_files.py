@@ -35,7 +35,7 @@ _VAE = _Part(
     "vae",
     r"vae",
     "a Wan VAE",
-    "wan_2.1_vae.safetensors, for the 5B the folder vae of Wan2.2-TI2V-5B-Diffusers",
+    "wan_2.1_vae.safetensors, for the 5B wan2.2_vae.safetensors",
 )
 _TEXT = _Part(
     "text_encoder",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from torch import Tensor
 
@@ -12,6 +13,9 @@ from ..story.brief import ShotBrief
 from ..story.frames import Keyframe
 from ..story.shot_list import Shot
 from .protocol import Grid
+
+MOST_REFERENCES = 4
+"""So many pictures of the cast a model looks at."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,17 +37,39 @@ class Meeting:
     levels: float
 
     @property
-    def is_between(self) -> bool:
-        """Whether it is no end: the frames at the ends are set to their pictures afterwards."""
-        return 0 < self.index < self.last
+    def is_moved(self) -> bool:
+        """Whether it is filmed at another time of the shot than planned."""
+        return self.planned * self.last != self.index * self.planned_last
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing to tell: an end in its place is set to its picture."""
+        return self.index in (0, self.last) and not self.is_moved
 
     def __str__(self) -> str:
-        moved = self.planned * self.last != self.index * self.planned_last
         return (
             f"shot {self.shot_id}, take {self.take}: the keyframe at {self.planned} of "
-            f"{self.planned_last} is {'moved to and ' if moved else ''}filmed at {self.index} of "
+            f"{self.planned_last} is {'moved to and ' * self.is_moved}filmed at {self.index} of "
             f"the model's {self.last}, {self.levels:.1f} of 255 levels from its picture"
         )
+
+
+def checked_length(brief: ShotBrief, grid: Grid, longest: int) -> int:
+    """How many frames the model makes of a shot.
+
+    Raises:
+        ValueError: more than `longest`; says into what to divide the shot.
+    """
+    shot, film = brief.shot, brief.frame_format
+    num_frames = grid.num_frames(shot, film)
+    if num_frames <= longest:
+        return num_frames
+    most = max(1, int(Fraction(longest) / grid.rate * film.rate))
+    raise ValueError(
+        f"shot {shot.id}: {num_frames} frames at {grid.rate} per second, and this model films "
+        f"{longest} well; plan at most {most} of its {shot.num_frames} frames, divide it into "
+        f"{-(-shot.num_frames // most)} shots that continue each other, or raise 'longest'"
+    )
 
 
 def at_the_ends(shot: Shot, keyframes: Sequence[Keyframe], num_frames: int) -> dict[int, Keyframe]:
@@ -62,9 +88,7 @@ def at_the_ends(shot: Shot, keyframes: Sequence[Keyframe], num_frames: int) -> d
     return {places[keyframe.index]: keyframe for keyframe in keyframes}
 
 
-def anywhere(
-    brief: ShotBrief, keyframes: Sequence[Keyframe], grid: Grid
-) -> dict[int, Keyframe]:
+def anywhere(brief: ShotBrief, keyframes: Sequence[Keyframe], grid: Grid) -> dict[int, Keyframe]:
     """The keyframes by the frame of the model's clip at which the nearest latent ends.
 
     The first latent is one frame by itself; anywhere else a keyframe would share its latent with

@@ -31,6 +31,7 @@ from ..offload.placed import OffloadPolicy
 from ..packages import need_packages
 from .wan_encoders import WanSight, WanText, WanVAE
 from .wan_files import WanFiles
+from .wan_vae_names import in_diffusers_names, is_the_authors, vae_config
 
 _TRANSFORMER = "a Wan transformer"
 _VAE = "a Wan VAE"
@@ -185,12 +186,11 @@ class _Opened:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def load(self) -> WanNetworks:
-        import diffusers
         import transformers
 
         settings = self.settings
         # The smaller ones first: what is wrong with them shows soonest.
-        vae = WanVAE(_vae(self.vae, diffusers))
+        vae = WanVAE(read_vae(self.vae))
         sight = WanSight(_sight(self.sight, transformers)) if self.sight else None
         tokenize = (
             _pieces(self.text)
@@ -290,19 +290,18 @@ def _check_pair(experts: list[Weights]) -> None:
         )
 
 
-def _vae(weights: Weights, diffusers: ModuleType) -> nn.Module:
-    stored = read_config(weights.path) or {}
-    if "decoder.conv1.weight" in weights.tensors:
-        from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
+def read_vae(weights: Weights) -> nn.Module:
+    """diffusers' VAE of Wan from a folder of diffusers, or from a single file of either names.
 
-        if weights.shapes["decoder.conv1.weight"][1] == SMALL_CHANNELS:
-            raise ValueError(
-                f"{weights.path} is the VAE of Wan 2.2 5B as the authors keep it; use the folder "
-                "vae of Wan2.2-TI2V-5B-Diffusers"
-            )
-        new = convert_wan_vae_to_diffusers({name: name for name in weights.tensors})
-        names = {old: name for name, old in new.items()}
-        weights = weights.renamed(names.get)
+    Raises:
+        ValueError: it is another network.
+    """
+    import diffusers
+
+    stored = read_config(weights.path) or {}
+    if is_the_authors(weights):
+        stored = vae_config(weights) | stored
+        weights = in_diffusers_names(weights)
     known = inspect.signature(diffusers.AutoencoderKLWan.__init__).parameters
     config = {name: value for name, value in stored.items() if name in known}
     network = empty(lambda: diffusers.AutoencoderKLWan(**config))

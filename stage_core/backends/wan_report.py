@@ -36,8 +36,8 @@ class FilmReport:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a person is told: the cost, where large networks were, keyframes between the ends."""
-        told = [str(meeting) for meeting in self.meetings if meeting.is_between]
+        """What a person is told: the cost, where large networks were, keyframes not set exactly."""
+        told = [str(meeting) for meeting in self.meetings if not meeting.is_plain]
         return (str(self), *map(str, self.places.values()), *told)
 
     @contextmanager

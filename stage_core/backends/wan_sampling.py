@@ -92,14 +92,16 @@ class WanSampling:
 
 _LARGE = Grid(area=832 * 480, multiple=16, rate=Fraction(16), stride=STRIDE)
 _SMALL = Grid(area=1280 * 704, multiple=32, rate=Fraction(24), stride=STRIDE)
-# As the authors sample: Wan 2.2 with two experts; 2.1 from a start, and from two ends; the 5B; VACE
-# with one expert and with two.
+# As the authors sample. Wan 2.2: wan/configs of Wan-Video/Wan2.2, i2v_A14B and ti2v_5B.
 TWO_EXPERTS = WanSampling(_LARGE, 40, (3.5, 3.5), 5.0, 81, boundary=0.9)
+SMALL = WanSampling(_SMALL, 50, (5.0, 5.0), 5.0, 121)
+# Wan 2.1 from a start, at 480p, and from two ends: generate.py of Wan-Video/Wan2.1.
 ONE_EXPERT = WanSampling(_LARGE, 40, (5.0, 5.0), 3.0, 81)
 TWO_ENDS = WanSampling(_LARGE, 50, (5.0, 5.0), 16.0, 81)
-SMALL = WanSampling(_SMALL, 50, (5.0, 5.0), 5.0, 121)
+# Wan 2.1 VACE: vace_wan_inference.py of ali-vilab/VACE. Wan 2.2 VACE Fun: predict_i2v.py in
+# examples/wan2.2_vace_fun of aigc-apps/VideoX-Fun, with its shift for UniPC.
 LED = WanSampling(_LARGE, 50, (5.0, 5.0), 16.0, 81)
-LED_BY_TWO = WanSampling(_LARGE, 40, (4.0, 3.0), 12.0, 81, boundary=0.875)
+LED_BY_TWO = WanSampling(_LARGE, 50, (5.0, 5.0), 12.0, 81, boundary=0.875)
 
 
 # With an adapter that was trained to need no more.

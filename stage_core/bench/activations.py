@@ -15,27 +15,32 @@ from ..offload.working import working_bytes
 from .rows import OnRow, Row, at_most
 
 _TEXT_TOKENS = 512
-_QWEN_TOKENS, _WAN_TOKENS = 9216, 32760
+_QWEN_TOKENS, _WAN_TOKENS = (4096, 9216), (14040, 32760)
 _MOST_QWEN, _MOST_WAN = 9, 6
 
 
 def activations(on_row: OnRow) -> list[Row]:
     """The peak inside of one block, in tensors as large as all of its tokens."""
     on_row("activations")
-    return [
-        at_most(f"activations of a Qwen block, {_QWEN_TOKENS} tokens", _qwen(), _MOST_QWEN, "x"),
-        at_most(f"activations of a Wan block, {_WAN_TOKENS} tokens", _wan(), _MOST_WAN, "x"),
-    ]
+    rows = []
+    for kind, peak, counts, most in (
+        ("Qwen", _qwen, _QWEN_TOKENS, _MOST_QWEN),
+        ("Wan", _wan, _WAN_TOKENS, _MOST_WAN),
+    ):
+        for count in counts:
+            name = f"activations of a {kind} block, {count} tokens"
+            rows.append(at_most(name, peak(count), most, "x"))
+    return rows
 
 
-def _qwen() -> float:
+def _qwen(num_tokens: int) -> float:
     config = QwenImageConfig()
-    hidden = _empty(1, _QWEN_TOKENS, config.width)
+    hidden = _empty(1, num_tokens, config.width)
     words, half = _empty(1, _TEXT_TOKENS, config.width), config.attention_head_dim // 2
     turns = tuple(
-        _empty(length, half, dtype=torch.complex64) for length in (_TEXT_TOKENS, _QWEN_TOKENS)
+        _empty(length, half, dtype=torch.complex64) for length in (_TEXT_TOKENS, num_tokens)
     )
-    one = JointTokens(_empty(1, _QWEN_TOKENS, config.in_channels), words, turns)
+    one = JointTokens(_empty(1, num_tokens, config.in_channels), words, turns)
     rows = tuple(_empty(config.num_times, 6 * config.width) for _ in range(2))
     with torch.device("meta"):
         block = QwenBlock(config, nn).to(torch.bfloat16)
@@ -43,11 +48,11 @@ def _qwen() -> float:
     return _peak(block, hidden, lambda: block([(hidden, words)], [one], embedding, rows))
 
 
-def _wan() -> float:
+def _wan(num_tokens: int) -> float:
     config = WanConfig()
-    hidden = _empty(1, _WAN_TOKENS, config.width)
+    hidden = _empty(1, num_tokens, config.width)
     half = config.attention_head_dim // 2
-    turns = (_empty(_WAN_TOKENS, half, dtype=torch.float32),) * 2
+    turns = (_empty(num_tokens, half, dtype=torch.float32),) * 2
     level = Level(_empty(1, config.width), _empty(1, 6, config.width), 0)
     prompts = [Prompt(_empty(1, _TEXT_TOKENS, config.width), None)]
     with torch.device("meta"):

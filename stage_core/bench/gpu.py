@@ -116,8 +116,8 @@ def measure(on_row: OnRow) -> tuple[Row, ...]:
         parts.append(lambda kind=kind: beside_library(kind, scale, on_row))
     parts.append(lambda: eight_bits(scale, on_row, rows))
     parts.append(lambda: without_table(scale, on_row))
-    if gpu and torch.version.cuda is not None:
-        parts.insert(2, lambda: speeds(on_row))
+    if scale.dry or torch.version.cuda is not None:
+        parts.insert(2, lambda: speeds(on_row, scale.device))
     for done, part in enumerate(parts):
         if time.monotonic() - begun > _MOST_SECONDS - _FINISH_SECONDS:
             rows.append(Row("parts left out for want of time", len(parts) - done))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -24,7 +25,8 @@ class Case:
     """One operation of a model; `fused` and `plain` do it, the first by a kernel where one can.
 
     `moved` are the tensors that must be read or written once, `unit` is the one that is counted
-    as a pass, and `most_passes` how many of them are enough.
+    as a pass, and `most_passes` how many of them are enough. `kitchen` does it with the operations
+    that comfy-kitchen has, None where it has none for it.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Case:
     moved: tuple[Tensor, ...]
     unit: Tensor
     most_passes: float
+    kitchen: Callable[[ModuleType], object] | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -43,14 +46,19 @@ class Case:
 def cases(
     device: torch.device | str, qwen_tokens: int = 8192, wan_tokens: int = 16384
 ) -> Iterator[Case]:
-    """What a block of Qwen-Image and one of Wan do with so many tokens; random, made one by one."""
+    """What a block of Qwen-Image and one of Wan do with so many tokens; random, made one by one.
+
+    Their largest weights are those of the models at the usual numbers of tokens, else in
+    proportion.
+    """
+    qwen_rows = 3 * qwen_tokens // 2
     yield _norm("Qwen-Image", device, qwen_tokens, 3072, _BF16)
     yield _norm("Qwen-Image, two noise levels", device, qwen_tokens, 3072, _BF16, ranges=2)
     yield _norm("Wan", device, wan_tokens, 5120, _FP32)
     yield _heads("Qwen-Image, each head", device, qwen_tokens, _QWEN, across=False)
     yield _heads("Wan, across heads", device, wan_tokens, _WAN, across=True)
-    yield _weight("a scale for 64 inputs", device, (12288, 3072), (12288, 48, 1), _BF16)
-    yield _weight("one scale", device, (13824, 5120), (1,), _FP32)
+    yield _weight("a scale for 64 inputs", device, (qwen_rows, 3072), (qwen_rows, 48, 1), _BF16)
+    yield _weight("one scale", device, (27 * wan_tokens // 32, 5120), (1,), _FP32)
 
 
 def variants() -> list[Variant]:
@@ -71,6 +79,10 @@ def _norm(
     gate, scale, shift = (_random(device, (1, ranges, width), dtype) for _ in range(3))
     norm = gate_residual_norm_modulate.Modulation(scale, shift)
     arguments = (x, y, gate, norm, tokens // 2)
+
+    def kitchen(package: ModuleType) -> object:
+        return package.adaln(torch.addcmul(x, gate, y), scale, shift)
+
     return Case(
         f"gate, residual, norm, modulation: {name}",
         lambda: gate_residual_norm_modulate.gate_residual_norm_modulate(*arguments),
@@ -78,6 +90,7 @@ def _norm(
         (x, y, gate, scale, shift, total, out),
         x,
         4.1,
+        kitchen if ranges == 1 and dtype is _BF16 else None,
     )
 
 
@@ -94,6 +107,12 @@ def _heads(
     joint = _random(device, (1, length + 512, *heads))
     out = joint[:, 512:]
     arguments = (tokens, weight, turns, out)
+    matrices = torch.stack([turns.real, -turns.imag, turns.imag, turns.real], dim=-1)
+    matrices = matrices.unflatten(-1, (2, 2))[None, :, None]
+
+    def kitchen(package: ModuleType) -> object:
+        return out.copy_(package.rms_rope1(tokens.unflatten(2, heads), matrices, weight))
+
     return Case(
         f"norm, rotation, packing: {name}",
         lambda: qk_norm_rope_pack.qk_norm_rope_pack(*arguments),
@@ -101,6 +120,7 @@ def _heads(
         (tokens, weight, turns, out),
         tokens,
         2.1,
+        None if across else kitchen,
     )
 
 
@@ -113,6 +133,10 @@ def _weight(
 ) -> Case:
     weight = _random(device, shape).to(torch.float8_e4m3fn)
     scale, slot = _random(device, scales, dtype), _random(device, shape)
+
+    def kitchen(package: ModuleType) -> object:
+        return slot.copy_(package.dequantize_per_tensor_fp8(weight, scale, slot.dtype))
+
     return Case(
         f"weight of eight bits: {name}",
         lambda: dequantise.dequantise(weight, scale, slot),
@@ -120,6 +144,7 @@ def _weight(
         (weight, scale, slot),
         slot,
         1.6,
+        kitchen if scale.numel() == 1 else None,
     )
 
 

@@ -1,11 +1,14 @@
-"""Kernels timed on a GPU, beside plain PyTorch, torch.compile and a copy of as many bytes."""
+"""Kernels timed on a GPU, beside plain PyTorch, torch.compile, comfy-kitchen and a copy."""
 
 from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
+from types import ModuleType
 
 import torch
 
@@ -14,6 +17,7 @@ from .rows import OnRow, Row, at_least, at_most
 
 _WARM_UP, _REPEATS = 5, 20
 _COPY_BYTES = 2**31
+_DRY_COPY_BYTES, _DRY_TOKENS = 2**20, 64
 _OF_COPY = {"gate": 0.85, "norm": 0.85, "weight": 0.8}
 _OF_PLAIN = {"gate": 3, "norm": 5}
 _OF_COMPILED = 1.1
@@ -22,15 +26,19 @@ _WAN_MILLISECONDS = 0.2
 _log = logging.getLogger(__name__)
 
 
-def speeds(on_row: OnRow) -> list[Row]:
-    """Bytes a second of every kernel at real sizes, and how that compares."""
+def speeds(on_row: OnRow, device: str = "cuda") -> list[Row]:
+    """Bytes a second of every kernel at real sizes, and how that compares.
+
+    On the CPU the same is done in small and without torch.compile, to see that it works.
+    """
     on_row("copy within the GPU")
-    copied = _copied()
+    where = torch.device(device)
+    copied = _copied(where)
     rows = [Row("copy within the GPU", copied / 1e9, "GB/s")]
     gains = []
-    for case in cases("cuda"):
+    for case in cases(where) if where.type == "cuda" else cases(where, _DRY_TOKENS, _DRY_TOKENS):
         on_row(case.name)
-        made, gain = _speed(case, copied)
+        made, gain = _speed(case, copied, where)
         rows += made
         gains += gain
     if gains:
@@ -39,46 +47,66 @@ def speeds(on_row: OnRow) -> list[Row]:
     return rows
 
 
-def seconds_of(*functions: Callable[[], object]) -> list[float]:
-    """The median time of each function on the GPU, all of them taking turns.
+def seconds_of(device: torch.device, *functions: Callable[[], object]) -> list[float]:
+    """The median time of each function on a device, all of them taking turns.
 
     Before each the GPU copies something large: it should neither wait for Python to start the
     function nor find in its cache what the last one left there.
     """
-    source, target = torch.empty(2, _COPY_BYTES // 2, dtype=torch.uint8, device="cuda")
+    source, target = torch.empty(2, _copy_bytes(device) // 2, dtype=torch.uint8, device=device)
     for function in functions:
         for _ in range(_WARM_UP):
             function()
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(_REPEATS):
         for function, its in zip(functions, times, strict=True):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             target.copy_(source)
-            start.record()
-            function()
-            end.record()
-            end.synchronize()
-            its.append(start.elapsed_time(end) / 1e3)
+            its.append(_elapsed(device, function))
     return [median(its) for its in times]
 
 
-def _copied() -> float:
+def _elapsed(device: torch.device, function: Callable[[], object]) -> float:
+    if device.type == "cpu":
+        begun = time.perf_counter()
+        function()
+        return time.perf_counter() - begun
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    function()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1e3
+
+
+def _copy_bytes(device: torch.device) -> int:
+    return _DRY_COPY_BYTES if device.type == "cpu" else _COPY_BYTES
+
+
+def _kitchen() -> ModuleType | None:
+    """comfy-kitchen, if it is there."""
+    try:
+        import comfy_kitchen
+    except ImportError:
+        return None
+    return comfy_kitchen
+
+
+def _copied(device: torch.device) -> float:
     """Bytes a second that a copy within the GPU reads and writes."""
-    source, target = torch.empty(2, _COPY_BYTES // 2, dtype=torch.uint8, device="cuda")
-    return _COPY_BYTES / seconds_of(lambda: target.copy_(source))[0]
+    num_bytes = _copy_bytes(device)
+    source, target = torch.empty(2, num_bytes // 2, dtype=torch.uint8, device=device)
+    return num_bytes / seconds_of(device, lambda: target.copy_(source))[0]
 
 
-def _speed(case: Case, copied: float) -> tuple[list[Row], list[float]]:
+def _speed(case: Case, copied: float, device: torch.device) -> tuple[list[Row], list[float]]:
     """Figures of one case, and its gain over torch.compile where that works."""
     kind, functions = case.name.split(maxsplit=1)[0].rstrip(","), [case.fused, case.plain]
-    try:
-        compiled = torch.compile(case.plain, dynamic=False)
-        compiled()
-        functions.append(compiled)
-    except (ImportError, RuntimeError) as error:
-        # Its own compiler may be missing, as on Windows.
-        _log.info("torch.compile does not work here: %s", error)
-    fused, plain, *compiled = seconds_of(*functions)
+    if device.type == "cuda":
+        functions += _compiled(case.plain)
+    package = _kitchen()
+    theirs = [partial(case.kitchen, package)] if package and case.kitchen else []
+    fused, plain, *others = seconds_of(device, *functions, *theirs)
+    compiled = others[: len(others) - len(theirs)]
     rate = case.num_bytes / fused
     rows = [
         Row(f"{case.name}: speed", rate / 1e9, "GB/s"),
@@ -86,9 +114,22 @@ def _speed(case: Case, copied: float) -> tuple[list[Row], list[float]]:
         Row(f"{case.name}: against plain PyTorch", plain / fused, "x"),
         *(Row(f"{case.name}: against torch.compile", time / fused, "x") for time in compiled),
     ]
+    if theirs:
+        rows.append(Row(f"{case.name}: against comfy-kitchen", others[-1] / fused, "x"))
     if kind in _OF_PLAIN:
         rows[2] = at_least(rows[2].name, rows[2].value, _OF_PLAIN[kind], "x")
     if case.name.startswith("norm") and "Wan" in case.name:
         both = 2e3 * fused
         rows.append(at_most("queries and keys of Wan", both, _WAN_MILLISECONDS, "ms"))
     return rows, [time / fused for time in compiled]
+
+
+def _compiled(plain: Callable[[], object]) -> list[Callable[[], object]]:
+    """By torch.compile; nothing where its own compiler is missing, as on Windows."""
+    try:
+        compiled = torch.compile(plain, dynamic=False)
+        compiled()
+    except (ImportError, RuntimeError) as error:
+        _log.info("torch.compile does not work here: %s", error)
+        return []
+    return [compiled]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 import re
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -202,9 +204,12 @@ def _mapped(subject: Subject, folder: Path) -> Subject:
 
 
 def _anonymous_bytes() -> int:
-    """RAM of this process that no file backs; 0 where the system does not tell."""
+    """RAM that this process uses and no file backs; 0 where the system does not tell."""
     if sys.platform != "linux":
         return 0
+    # What was freed and not given back would count before, and be used again without showing.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) * 1024
 

@@ -18,6 +18,7 @@ from ..planning.written import written_out
 from ..project import folder_name
 from ..sharing.cast_folder import read_cast_folder
 from ..story.shot_list import UNTITLED, FrameFormat, ShotList
+from ..story.timeline import overlap
 from .chat import Server, choose_model
 
 TEMPLATE = "template"
@@ -44,10 +45,14 @@ def write_plan(options: argparse.Namespace, say: Say) -> None:
     write_text(path, text)
     for sentence in unknown_names(planned):
         say(sentence)
-    rate = planned.frame_format.rate
-    seconds = float(sum(shot.num_frames for shot in planned.shots) / rate)
+    seconds = float(_num_frames(planned) / planned.frame_format.rate)
     say(f"{path}: {len(planned.shots)} shots, {seconds:.1f} s; read it, change it, then")
     say(f'  stage-film make "{path}" --out film.mp4')
+
+
+def _num_frames(plan: ShotList) -> int:
+    joined = sum(overlap(shot.transition) for shot in plan.shots[:-1])
+    return sum(shot.num_frames for shot in plan.shots) - joined
 
 
 def _order(options: argparse.Namespace) -> FilmOrder:
@@ -58,6 +63,8 @@ def _order(options: argparse.Namespace) -> FilmOrder:
 
 def _planned(order: FilmOrder, options: argparse.Namespace, say: Say) -> ShotList:
     if options.llm == TEMPLATE:
+        if options.model:
+            raise ValueError("--model names a model of a server; name the server too, with --llm")
         return coverage(order, FrameFormat())
     generate, name = _language_model(options)
     say(f"asks {name} for {order.shots} shots")
@@ -84,6 +91,8 @@ def _language_model(options: argparse.Namespace) -> tuple[Generate, str]:
             f"--llm {options.llm!r:.100} is no address and no folder; use http://HOST:PORT, the "
             f"folder of a model, or '{TEMPLATE}'"
         )
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"--llm {folder} holds no config.json, so it is no folder of a model")
     # Imported here because it asks for torch, which a server does not need.
     import torch
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..backends.load import SHOT_MODELS, STORYBOARD_MODELS
 from ..bench.menu import MEASURES
@@ -35,9 +35,17 @@ OFFLOADS = {mode.name.lower().replace("_", "-"): mode for mode in Offload}
 _NTSC = {"23.976": 24, "23.98": 24, "29.97": 30, "59.94": 60}
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse what was said, with the exit status of wrong use."""
+        self.exit(2, f"{self.prog}: {message}; '{self.prog} --help' says more\n")
+
+
 def parser(make: Run, board: Run, convert: Run, bench: Run, plan: Run) -> argparse.ArgumentParser:
     """The parser whose result has the command that was chosen as `run`."""
-    made = argparse.ArgumentParser(prog="stage-film", description=_DESCRIPTION)
+    made = _Parser(prog="stage-film", description=_DESCRIPTION)
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     _add_plan(commands, plan)
     _add_make(commands, make)
@@ -52,7 +60,7 @@ def _add_plan(commands: _Commands, run: Run) -> None:
     add = _command(commands, "plan", run, says)
     add("theme", metavar="THEME", help="what the film is about, in a sentence or two")
     add("--shots", type=int, default=0, help="exactly so many (8, or what --seconds needs)")
-    add("--seconds", type=_rate, default=Fraction(0), help="length of the film")
+    add("--seconds", type=_seconds, default=Fraction(0), help="length of the film")
     add("--look", default="", help="words that go into every prompt")
     add("--language", default="English", help="language of the descriptions")
     add("--cast", type=Path, metavar="FOLDER", help="a cast, which appears as described")
@@ -73,6 +81,8 @@ def _add_make(commands: _Commands, run: Run) -> None:
     add("--shot-model", default="animatic", metavar="MODEL", help=films)
     add("--film", choices=_choices(Refilm), default="changed", help="what is filmed again")
     add("--subtitles", action="store_true", help="dialogue as subtitles in the animatic")
+    says = "write the board there too, as the command board does: frames, sheet as PNG and PDF"
+    add("--board", type=Path, metavar="DIR", help=says)
     add("--report", type=Path, help="write a JSON report there")
     _add_finish(add)
 
@@ -177,6 +187,12 @@ def _vram(text: str) -> int:
     if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text) or not float(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no VRAM; use gigabytes, such as 8 or 11.5")
     return int(float(text) * 2**30)
+
+
+def _seconds(text: str) -> Fraction:
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, such as 30 or 7.5")
+    return Fraction(text)
 
 
 def _rate(text: str) -> Fraction:

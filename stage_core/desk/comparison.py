@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..editing.conform import conform, cover
 from ..editing.export import export
-from ..editing.sheet import strip
+from ..editing.strips import padded, strip
 from ..ledger import Record
 from ..media import playing
 from ..project import DRAWING, TAKE, Project
@@ -69,7 +69,7 @@ def report(found: Sequence[Compared]) -> str:
     return "\n\n".join(parts) or "nothing is drawn or filmed yet"
 
 
-def side_by_side(board: Storyboard, found: Sequence[Compared], project: Project) -> Tensor:
+def side_by_side(found: Sequence[Compared], project: Project) -> Tensor:
     """A sheet [H, W, 3] uint8: a row for each drawing with its start and end, and for each take
     with its first, middle and last frame; the one in use has a star."""
     rows = []
@@ -84,9 +84,7 @@ def side_by_side(board: Storyboard, found: Sequence[Compared], project: Project)
     if not rows:
         blank = torch.full((9, 16, 3), 128, dtype=torch.uint8)
         return strip([blank], ["nothing is drawn or filmed yet"])
-    width = max(row.shape[1] for row in rows)
-    wide = [_widened(row, width) for row in rows]
-    return torch.cat(wide)
+    return torch.cat(padded(rows))
 
 
 def write_film(board: Storyboard, shot_id: str, project: Project, path: Path) -> int:
@@ -190,12 +188,6 @@ def _three(frames: Any) -> list[Tensor]:
     wanted = sorted({0, len(frames) // 2, len(frames) - 1})
     with playing(frames) as film:
         return [frame for place, frame in enumerate(islice(film, len(frames))) if place in wanted]
-
-
-def _widened(row: Tensor, width: int) -> Tensor:
-    paper = row[-1, -1].expand(row.shape[0], width, 3).clone()
-    paper[:, : row.shape[1]] = row
-    return paper
 
 
 def _small(frame_format: FrameFormat) -> FrameFormat:

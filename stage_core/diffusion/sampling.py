@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .flow import Velocity
+from .flow import Velocity, data_from_velocity
 
 OnSamplerStep = Callable[[int, int], None]
 """Called after every step with the steps done and in all; an exception raised in it cancels."""
@@ -82,7 +82,7 @@ def unipc_step(velocity: Velocity, state: SamplerState, levels: list[float]) -> 
     done, last = state.done, len(levels) - 2
     near = [min(level, _MOST_NOISE) for level in levels[max(0, done - 2) : done + 2]]
     sigma, latents = near[-2], state.latents.float()
-    data = latents - sigma * velocity(state.latents, sigma).float()
+    data = data_from_velocity(latents, velocity(state.latents, sigma).float(), sigma)
     if state.past:
         latents = _corrected(state.past, data, near[:-1])
     known = (*state.past[1:], data)[-2:]

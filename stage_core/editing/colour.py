@@ -10,6 +10,7 @@ from torch import Tensor
 # Beyond these a fit says more about another picture than about another colour.
 _LEAST_GAIN, _MOST_GAIN = 0.5, 2.0
 _LEAST_CORRELATION = 0.8
+_MOST_LEVELS = 32.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +43,14 @@ def fit_colours(picture: Tensor, wanted: Tensor) -> ColourFit | None:
     own_mean, goal_mean = own.mean(dim=0), goal.mean(dim=0)
     own_spread, goal_spread = own - own_mean, goal - goal_mean
     common, power = (own_spread * goal_spread).mean(dim=0), own_spread.square().mean(dim=0)
-    likeness = common.sum() / (power.sum() * goal_spread.square().mean(dim=0).sum()).sqrt()
-    # Two plain pictures have no spread, and are as alike as pictures can be.
-    if likeness < _LEAST_CORRELATION:
+    powers = power.sum(), goal_spread.square().mean(dim=0).sum()
+    if not any(powers):
+        # Two plain pictures have nothing in common but their levels.
+        is_same = (goal_mean - own_mean).abs().max() <= _MOST_LEVELS
+    else:
+        # Where one of them is plain this is 0 / 0, which is no likeness.
+        is_same = common.sum() / (powers[0] * powers[1]).sqrt() >= _LEAST_CORRELATION
+    if not is_same:
         return None
     gain = torch.where(power > 0, common / power.clamp_min(1e-9), torch.ones(3).double())
     gain = gain.clamp(_LEAST_GAIN, _MOST_GAIN)

@@ -23,7 +23,9 @@ def conform(
     """The clip as the film shows it: `num_frames` at the film's rate and size, made as it plays.
 
     The first and the last frame stay the first and the last; between them frames are repeated
-    or dropped evenly. `between` makes the frames that the clip has not, at the film's size.
+    or dropped evenly. `between` makes the frames that the clip has not, at the film's size: from
+    16 to 24 a second two of every three, as the third is the clip's own, wherever the film is at
+    most one frame short of the clip's own time.
     Other shapes cover the picture and are cropped in the middle, never stretched.
 
     Raises:
@@ -32,7 +34,7 @@ def conform(
     if num_frames < 1:
         raise ValueError(f"shot {clip.shot_id}: {num_frames} frames in the film; use 1 or more")
     size = frame_format.width, frame_format.height
-    frames = _Conformed(clip, num_frames, *size, between)
+    frames = _Conformed(clip, num_frames, *size, clip.rate / frame_format.rate, between)
     return replace(clip, frames=frames, rate=frame_format.rate)
 
 
@@ -41,6 +43,17 @@ def place(index: int, num_own: int, num_frames: int) -> Fraction:
     if num_frames == 1:
         return Fraction(0)
     return Fraction(index * (num_own - 1), num_frames - 1)
+
+
+def timed_places(num_own: int, num_frames: int, pace: Fraction) -> list[Fraction]:
+    """Where the frames of the film lie among `num_own`, of which it shows `pace` a frame.
+
+    A film one frame short of the clip's own time keeps that time, since its own frames then stand
+    between those that are made, and goes to the last frame at the cut. Any other is even.
+    """
+    if 0 <= num_own - 1 - (num_frames - 1) * pace <= pace:
+        return [index * pace for index in range(num_frames - 1)] + [Fraction(num_own - 1)]
+    return [place(index, num_own, num_frames) for index in range(num_frames)]
 
 
 def nearest(index: int, num_own: int, num_frames: int) -> int:
@@ -78,6 +91,7 @@ class _Conformed(Frames):
     num_frames: int
     width: int
     height: int
+    pace: Fraction
     between: Between | None
 
     def __len__(self) -> int:
@@ -108,7 +122,7 @@ class _Conformed(Frames):
                 return
 
     def _interpolated(self, own_frames: Iterator[Tensor], num_own: int) -> Iterator[Tensor]:
-        wanted = [place(index, num_own, self.num_frames) for index in range(self.num_frames)]
+        wanted = timed_places(num_own, self.num_frames, self.pace)
         shown, before = 0, None
         for own_index, own in enumerate(own_frames):
             picture = cover(own, self.width, self.height)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -16,10 +15,8 @@ from torch import Tensor
 from ..atomic import replacing
 from ..media import finishing, import_av, playing, storing
 from ..story.timeline import Sound
+from .sound import SAMPLE_RATE
 
-logger = logging.getLogger(__name__)
-
-SAMPLE_RATE = 48_000
 # Constants of ITU-T H.273: BT.709 is 1 in all three tables, limited range is FFmpeg's 1.
 _BT709 = 1
 _LIMITED = 1
@@ -113,6 +110,8 @@ class _Movie:
         for key, value in options.metadata.items():
             self.container.metadata[key] = value
         self.video = self._add_video()
+        # One for all frames: each frame's own would set up its tables anew.
+        self.reformatter = self.av.video.reformatter.VideoReformatter()
         self.sound = None
         if options.sound is not None:
             self.sound = _SoundTrack(self.container, options.sound)
@@ -126,7 +125,7 @@ class _Movie:
         pixels = _even(picture).contiguous().numpy()
         frame = self.av.VideoFrame.from_ndarray(pixels, format="rgb24")
         to = {"dst_colorspace": _BT709, "dst_color_range": _LIMITED}
-        frame = frame.reformat(format=self.codec.pixels, **to)
+        frame = self.reformatter.reformat(frame, format=self.codec.pixels, **to)
         frame.pts, frame.time_base = self.count, 1 / self.rate
         self.container.mux(self.video.encode(frame))
         self.count += 1
@@ -158,7 +157,7 @@ class _SoundTrack:
     def __init__(self, container: Any, sound: Sound):
         self.av, self.container = import_av(), container
         self.rate, self.written = sound.sample_rate, 0
-        self.samples = _playable(sound.samples)
+        self.samples = sound.samples
         self.layout = "mono" if sound.samples.shape[0] == 1 else "stereo"
         self.stream = container.add_stream("aac", rate=SAMPLE_RATE, layout=self.layout)
         self.stream.bit_rate = _AAC_BIT_RATE
@@ -195,16 +194,3 @@ def _even(picture: Tensor) -> Tensor:
     if width % 2:
         picture = torch.cat([picture, picture[:, -1:]], dim=1)
     return picture
-
-
-def _playable(samples: Tensor) -> Tensor:
-    """Samples without NaN, in [-1, 1]; says in the log what it had to mend."""
-    missing = int(samples.isnan().sum())
-    loud = int((samples.abs() > 1).sum())
-    if missing or loud:
-        logger.warning(
-            "sound: %d samples that are no number are silent, %d above full level are clipped",
-            missing,
-            loud,
-        )
-    return samples.nan_to_num(0.0, posinf=1.0, neginf=-1.0).clamp(-1, 1)

@@ -1,10 +1,9 @@
-"""Pictures about a film: the contact sheet of a board, a strip of takes, the strip on fill-ins."""
+"""The storyboard sheet of a board: start and end of each shot under its slate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -12,25 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..media import import_pillow, playing
+from ..media import import_pillow
 from ..story.cinematography import CameraAngle
 from ..story.frames import Picture
 from ..story.shot_list import Shot, ShotList, duration
 from ..story.storyboard import ShotStatus, Storyboard
-from ..story.timeline import Frames, overlap
+from ..story.timeline import overlap
 from .conform import cover
 from .lettering import Hand, has_letters, plain, shorten, text_width, wrap, write
+from .paper import EMPTY, GREY, PANEL_GAP, PAPER, RULE, drawing_on
 from .slate import ACCENT, INK, draw_link, draw_movement, draw_status
 
 SHOTS_PER_SHEET = 60
 
-_PAPER = (251, 249, 244)
-_GREY = (126, 121, 113)
-_RULE = (214, 209, 199)
-_EMPTY = (240, 237, 230)
 _MARGIN = 56
 _GUTTER = 44
-_PANEL_GAP = 8
 _SIGN = 22
 _HEADER_HEIGHT = 168
 _SLATE_HEIGHT = 66
@@ -46,10 +41,10 @@ _ANGLE_WORDS = {
 }
 
 _TITLE = Hand(44, INK)
-_FACTS = Hand(19, _GREY)
+_FACTS = Hand(19, GREY)
 _ID = Hand(26, INK)
 _SLATE = Hand(17, INK)
-_SMALL = Hand(15, _GREY)
+_SMALL = Hand(15, GREY)
 _MARK = Hand(15, ACCENT)
 _WORDS = Hand(16, INK)
 _SPEECH = Hand(16, (92, 88, 82), slanted=True)
@@ -145,60 +140,6 @@ def timecode(num_frames: int, rate: Fraction) -> str:
     return f"{hours:02}:{minutes:02}:{seconds % 60:02}:{frames:02}"
 
 
-def strip(images: Sequence[Tensor], labels: Sequence[str], height: int = 216) -> Tensor:
-    """Pictures [H, W, 3] uint8 side by side at one height, each over its label."""
-    _, image_module, _ = import_pillow()
-    hand = Hand(max(12, height // 14), INK)
-    widths = [max(16, round(height * image.shape[1] / image.shape[0])) for image in images]
-    width = sum(widths) + _PANEL_GAP * (len(images) + 1)
-    sheet = torch.empty(height + hand.line_height + 3 * _PANEL_GAP, width, 3, dtype=torch.uint8)
-    with _canvas(sheet) as (canvas, draw):
-        left = _PANEL_GAP
-        for image, label, width in zip(images, labels, widths, strict=True):
-            panel = image_module.fromarray(cover(image, width, height).contiguous().numpy())
-            canvas.paste(panel, (left, _PANEL_GAP))
-            text = shorten(plain(label), width, hand)
-            write(draw, (left, height + 2 * _PANEL_GAP), text, hand)
-            left += width + _PANEL_GAP
-    return sheet
-
-
-def mark(frames: Frames, text: str) -> Frames:
-    """The same frames with a thin strip along the bottom that says `text`, made as they play."""
-    return _Marked(frames, plain(text))
-
-
-@dataclass(frozen=True, eq=False)
-class _Marked(Frames):
-    frames: Frames
-    text: str
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        strip = None
-        with playing(self.frames) as pictures:
-            for picture in pictures:
-                if strip is None:
-                    strip = self._strip(*picture.shape[:2])
-                high = strip.shape[0]
-                marked = picture.clone()
-                # The picture shines through a little: a mark, not a cut.
-                under = marked[-high:].to(torch.int16)
-                marked[-high:] = torch.where(strip > 0, strip, under // 4).to(torch.uint8)
-                yield marked
-
-    def _strip(self, height: int, width: int) -> Tensor:
-        """The letters, [strip height, W, 3] int16 on zero."""
-        hand = Hand(max(9, height // 34), (236, 232, 222))
-        strip = torch.empty(min(height, round(hand.size * 1.7)), width, 3, dtype=torch.uint8)
-        with _canvas(strip, (0, 0, 0)) as (_, draw):
-            text = shorten(self.text, width - 2 * hand.size, hand)
-            write(draw, (hand.size, round(hand.size * 0.16)), text, hand)
-        return strip.to(torch.int16)
-
-
 @dataclass(frozen=True)
 class _Layout:
     columns: int
@@ -207,7 +148,7 @@ class _Layout:
 
     @property
     def pair_width(self) -> int:
-        return 2 * self.panel_width + _PANEL_GAP
+        return 2 * self.panel_width + PANEL_GAP
 
     @property
     def width(self) -> int:
@@ -247,22 +188,11 @@ def _lines(shot: Shot, layout: _Layout) -> tuple[list[str], list[str]]:
     )
 
 
-@contextmanager
-def _canvas(pixels: Tensor, ground: tuple[int, int, int] = _PAPER) -> Iterator[tuple[Any, Any]]:
-    """A plain Pillow picture and its ImageDraw; what is drawn lands in `pixels`."""
-    numpy, image_module, _ = import_pillow()
-    from PIL import ImageDraw
-
-    image = image_module.new("RGB", (pixels.shape[1], pixels.shape[0]), ground)
-    yield image, ImageDraw.Draw(image)
-    pixels.copy_(torch.from_numpy(numpy.array(image)))
-
-
 def _draw_header(band: Tensor, board: Storyboard, page: tuple[int, int]) -> None:
     """Title and facts; `page` is the number of the sheet, from 0, and how many there are."""
     right = band.shape[1] - _MARGIN
     room = right - _MARGIN
-    with _canvas(band) as (_, draw):
+    with drawing_on(band) as (_, draw):
         if page[1] > 1:
             note = f"sheet {page[0] + 1} of {page[1]}"
             room -= text_width(note, _FACTS) + _GUTTER
@@ -272,7 +202,7 @@ def _draw_header(band: Tensor, board: Storyboard, page: tuple[int, int]) -> None
         facts = shorten(_facts(board), right - _MARGIN, _FACTS)
         write(draw, (_MARGIN, _MARGIN + 46), facts, _FACTS)
         line = _HEADER_HEIGHT - 30
-        draw.line([(_MARGIN, line), (right, line)], fill=_RULE, width=2)
+        draw.line([(_MARGIN, line), (right, line)], fill=RULE, width=2)
 
 
 def _facts(board: Storyboard) -> str:
@@ -291,7 +221,7 @@ def _draw_row(
     band: Tensor, board: Storyboard, shots: Sequence[tuple[Shot, int]], layout: _Layout
 ) -> None:
     """Draws shots, each with the frame of the film at which it begins."""
-    with _canvas(band) as (image, draw):
+    with drawing_on(band) as (image, draw):
         for column, (shot, start) in enumerate(shots):
             left = _MARGIN + column * (layout.pair_width + _GUTTER)
             box = left, left + layout.pair_width
@@ -366,9 +296,9 @@ def _draw_panel(image: Any, draw: Any, left: int, picture: Picture | None, layou
         image.paste(image_module.fromarray(panel.contiguous().numpy()), (left, top))
         draw.rectangle([left, top, right, bottom], outline=INK)
         return
-    draw.rectangle([left, top, right, bottom], fill=_EMPTY, outline=_RULE)
-    draw.line([left, top, right, bottom], fill=_RULE, width=1)
-    draw.line([left, bottom, right, top], fill=_RULE, width=1)
+    draw.rectangle([left, top, right, bottom], fill=EMPTY, outline=RULE)
+    draw.line([left, top, right, bottom], fill=RULE, width=1)
+    draw.line([left, bottom, right, top], fill=RULE, width=1)
 
 
 def _draw_between(
@@ -377,14 +307,14 @@ def _draw_between(
     """Keyframes between the ends, small on the foot of the panels, each at its time."""
     _, image_module, _ = import_pillow()
     width, height = round(layout.panel_width * _SMALLER), round(layout.panel_height * _SMALLER)
-    top = _SLATE_HEIGHT + layout.panel_height - height - _PANEL_GAP
+    top = _SLATE_HEIGHT + layout.panel_height - height - PANEL_GAP
     room = layout.pair_width - width
     for keyframe in board.all_keyframes(shot):
         if 0 < keyframe.index < shot.num_frames - 1:
             at = left + round(room * keyframe.index / (shot.num_frames - 1))
             panel = cover(keyframe.picture.image, width, height)
             image.paste(image_module.fromarray(panel.contiguous().numpy()), (at, top))
-            draw.rectangle([at, top, at + width, top + height], outline=_PAPER, width=2)
+            draw.rectangle([at, top, at + width, top + height], outline=PAPER, width=2)
 
 
 def _counted(count: int, where: str) -> str:

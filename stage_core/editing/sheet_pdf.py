@@ -9,6 +9,7 @@ from torch import Tensor
 from ..atomic import replacing
 from ..media import import_pillow, storing
 from ..story.storyboard import Storyboard
+from .paper import PAPER
 from .sheet import draw_sheet, num_sheets
 
 SHOTS_PER_PAGE = 6
@@ -16,7 +17,6 @@ SHOTS_PER_PAGE = 6
 _DPI = 200
 # A4, 297 x 210 mm, with 8 mm of margin.
 _LONG, _SHORT, _MARGIN = (round(mm / 25.4 * _DPI) for mm in (297, 210, 8))
-_PAPER = (251, 249, 244)
 _JPEG = {"quality": 93, "subsampling": 0}
 
 
@@ -47,6 +47,6 @@ def _page(sheet: Tensor):
     size = (_LONG, _SHORT) if wide else (_SHORT, _LONG)
     scale = min((side - 2 * _MARGIN) / own for side, own in zip(size, image.size, strict=True))
     small = image.resize([max(1, round(side * scale)) for side in image.size])
-    page = image_module.new("RGB", size, _PAPER)
+    page = image_module.new("RGB", size, PAPER)
     page.paste(small, ((size[0] - small.width) // 2, _MARGIN))
     return page

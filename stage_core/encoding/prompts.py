@@ -12,11 +12,12 @@ import hashlib
 import json
 import logging
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..story.brief import ShotBrief
+from ..story.brief import ShotBrief, negative_of
 
 METADATA_KEY = "stage.templates"
 _PICTURE = "Picture 1: <|vision_start|>{}<|vision_end|>"
@@ -40,6 +41,9 @@ class Template:
     longest: int | None = None
 
     def __post_init__(self):
+        numbers = (self.drop, self.longest)
+        if not isinstance(self.text, str) or not all(isinstance(n, int | None) for n in numbers):
+            raise TypeError("a prompt template is a text, and whole numbers or none")
         if self.text.count("{}") != 1:
             raise ValueError(f"a prompt template with {self.text.count('{}')} places {{}}, not one")
 
@@ -163,7 +167,7 @@ def shot_prompt(brief: ShotBrief) -> str:
 
 def negative_prompt(brief: ShotBrief) -> str:
     """What is avoided; a space where nothing is said, as in the release."""
-    return brief.shot.negative or brief.negative or " "
+    return negative_of(brief) or " "
 
 
 def _texts(place: Path) -> Iterator[str]:
@@ -184,7 +188,7 @@ def _zipped(path: Path) -> Iterator[str]:
                 suffix = Path(entry.filename).suffix.lower()
                 if suffix in (".py", ".txt") and entry.file_size <= _SOURCE_BYTES:
                     yield from _constants(entry.filename, archive.read(entry))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, zlib.error) as error:
         _log.warning("%s cannot be read for prompt templates: %s", path, error)
 
 

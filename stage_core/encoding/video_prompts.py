@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..story.brief import ShotBrief
+from ..story.brief import ShotBrief, joined_words
 from ..story.cinematography import CameraAngle, CameraMovement, ShotScale
 from ..story.shot_list import Shot
 
@@ -53,8 +53,7 @@ def video_prompt(brief: ShotBrief) -> str:
 
 def video_negative(brief: ShotBrief) -> str:
     """What the shot should not show: its own words or the usual faults, then the film's."""
-    parts = (brief.shot.negative or NEGATIVE, brief.negative)
-    return ", ".join(part.strip() for part in parts if part.strip())
+    return joined_words(brief.shot.negative or NEGATIVE, brief.negative)
 
 
 def _sentences(shot: Shot) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from . import launch
+from . import kitchen, launch
 from .cubins import Program
 from .cuda_source import COMMON
 
@@ -186,7 +186,7 @@ def _run(weight: Tensor, scale: Tensor | None, out: Tensor) -> bool:
     schema="(Tensor weight, Tensor? scale, Tensor(a!) out) -> ()",
 )
 def _write(weight: Tensor, scale: Tensor | None, out: Tensor) -> None:
-    if not _run(weight, scale, out):
+    if not (_run(weight, scale, out) or kitchen.widen(weight, scale, out)):
         reference(weight, scale, out)
 
 

@@ -149,26 +149,24 @@ def _check(
     norm: Modulation | Affine | None,
     split: int,
 ) -> None:
-    batch, tokens, width = x.shape
+    shape = batch, tokens, width = x.shape
     if not 0 <= split <= tokens:
         raise ValueError(f"split {split} is not between 0 and the {tokens} tokens")
-    if y is not None and y.shape != x.shape:
-        raise ValueError(f"tokens {tuple(x.shape)} and {tuple(y.shape)} cannot be added")
+    if y is not None and y.shape != shape:
+        raise ValueError(f"tokens {tuple(shape)} and {tuple(y.shape)} cannot be added")
     if isinstance(norm, Affine):
         if norm.scale.shape != (width,) or norm.shift.shape != (width,):
             raise ValueError(f"weight and bias of a norm of {width} are [{width}]")
     elif norm is not None:
-        _check_factor(norm.scale, batch, width)
-        if norm.shift.shape != norm.scale.shape:
-            raise ValueError(
-                f"scale {tuple(norm.scale.shape)} and shift {tuple(norm.shift.shape)} differ"
-            )
+        factor = norm.scale.shape
+        _check_factor(factor, batch, width)
+        if norm.shift.shape != factor:
+            raise ValueError(f"scale {tuple(factor)} and shift {tuple(norm.shift.shape)} differ")
     if gate is not None:
-        _check_factor(gate, batch, width)
+        _check_factor(gate.shape, batch, width)
 
 
-def _check_factor(factor: Tensor, batch: int, width: int) -> None:
-    shape = factor.shape
+def _check_factor(shape: tuple[int, ...], batch: int, width: int) -> None:
     if len(shape) != 3 or shape[0] not in (1, batch) or shape[1] not in (1, 2) or shape[2] != width:
         raise ValueError(f"a factor {tuple(shape)}; it is [1 or {batch}, 1 or 2, {width}]")
 

@@ -101,8 +101,10 @@ def warn(reason: str) -> None:
 
 def fuses(*tensors: Tensor | None) -> bool:
     """Whether a kernel may do the work of the reference: on CUDA, and no gradient is asked for."""
+    if torch.version.cuda is None:
+        return False
     given = [tensor for tensor in tensors if tensor is not None]
-    if torch.version.cuda is None or not all(tensor.is_cuda for tensor in given):
+    if not all(tensor.is_cuda for tensor in given):
         return False
     if not all(tensor.dtype in ELEMENTS for tensor in given if not tensor.is_complex()):
         return False

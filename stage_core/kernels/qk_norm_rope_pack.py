@@ -51,18 +51,21 @@ def reference(
     tokens: Tensor, weight: Tensor, rotation: Rotation | None, out: Tensor, eps: float = 1e-6
 ) -> None:
     """What `qk_norm_rope_pack` is, in plain PyTorch."""
-    turns = rotation if isinstance(rotation, tuple) else (rotation, None)
-    heads, width = out.shape[2:]
-    least = max(1, NUMBERS_AT_ONCE * tokens.shape[1] // max(1, tokens.numel()))
-    for start in range(0, tokens.shape[1], least):
+    turns, sines = rotation if isinstance(rotation, tuple) else (rotation, None)
+    batch, length, *heads = out.shape
+    shape = weight.shape
+    least = max(1, NUMBERS_AT_ONCE * length // max(1, tokens.numel()))
+    for start in range(0, length, least):
         place = slice(start, start + least)
         some = tokens[:, place]
         # The norm of one head, or that of all of them before they are told apart.
-        some = some.unflatten(2, (heads, width)) if weight.shape[0] == width else some
-        some = functional.rms_norm(some, weight.shape, weight, eps)
-        some = some if some.ndim == 4 else some.unflatten(2, (heads, width))
-        its = (None if turn is None else turn[place, None] for turn in turns)
-        out[:, place].copy_(_turned(some, *its))
+        if shape[0] == heads[1]:
+            some = functional.rms_norm(some.view(batch, -1, *heads), shape, weight, eps)
+        else:
+            some = functional.rms_norm(some, shape, weight, eps).unflatten(2, heads)
+        its_turns = None if turns is None else turns[place, None]
+        its_sines = None if sines is None else sines[place, None]
+        out[:, place].copy_(_turned(some, its_turns, its_sines))
 
 
 def _turned(heads: Tensor, turns: Tensor | None, sines: Tensor | None) -> Tensor:
@@ -79,17 +82,16 @@ def _turned(heads: Tensor, turns: Tensor | None, sines: Tensor | None) -> Tensor
 
 def _check(tokens: Tensor, weight: Tensor, turns: _Turns, out: Tensor) -> None:
     batch, length, heads, width = out.shape
-    if tokens.shape != (batch, length, heads * width) or tokens.dtype != out.dtype:
+    both, half = heads * width, (length, width // 2)
+    if tokens.shape != (batch, length, both) or tokens.dtype != out.dtype:
         raise ValueError(
             f"tokens {tuple(tokens.shape)} of {tokens.dtype} do not fit into "
             f"{tuple(out.shape)} of {out.dtype}"
         )
-    if weight.shape not in ((width,), (heads * width,)):
-        raise ValueError(
-            f"a norm's weight {tuple(weight.shape)}; it is [{width}] or [{heads * width}]"
-        )
+    if weight.shape not in ((width,), (both,)):
+        raise ValueError(f"a norm's weight {tuple(weight.shape)}; it is [{width}] or [{both}]")
     for turn in turns:
-        if turn is not None and turn.shape != (length, width // 2):
+        if turn is not None and turn.shape != half:
             raise ValueError(
                 f"rotary factors {tuple(turn.shape)}; they are [{length}, {width // 2}]"
             )

@@ -156,8 +156,8 @@ def layer_key(path: str) -> str:
 
 def common_alpha(weights: Weights) -> float | None:
     """The alpha of all adapters, where diffusers or PEFT wrote one down."""
-    found = _settings(weights, "lora_alpha")
-    return float(found[0]) if found else None
+    found = (value for value in _settings(weights, "lora_alpha") if isinstance(value, int | float))
+    return next(map(float, found), None)
 
 
 def rank_stabilised(weights: Weights) -> bool:
@@ -188,7 +188,8 @@ def _settings(weights: Weights, setting: str) -> list[Any]:
             stored = json.loads(text)
         except ValueError:
             continue
-        found += [value for name, value in stored.items() if name.split(".")[-1] == setting]
+        named = stored.items() if isinstance(stored, dict) else ()
+        found += [value for name, value in named if name.split(".")[-1] == setting]
     return found
 
 

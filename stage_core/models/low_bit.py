@@ -37,10 +37,13 @@ class Linear(nn.Linear):
         self.wide: Tensor | None = None
 
     def forward(self, tokens: Tensor) -> Tensor:
-        weight = self.wide
+        # From the registers: by name they take as long as the rest, a dozen times in a block.
+        own, weight = self._parameters, self.wide
         if weight is None or weight.dtype != tokens.dtype:
-            weight = dequantise(self.weight, self.scale_weight).to(tokens.dtype)
-        return functional.linear(tokens, weight, self.bias)
+            weight, scale = own["weight"], self._buffers["scale_weight"]
+            if scale is not None or weight.dtype != tokens.dtype:
+                weight = dequantise(weight, scale).to(tokens.dtype)
+        return functional.linear(tokens, weight, own["bias"])
 
     def quantise(self) -> None:
         """Store the weight in eight bits, unless it is."""
@@ -62,12 +65,12 @@ class Widener:
         """What the wide weights take."""
         return sum(self._room(layer) for layer in _narrow(layers))
 
-    def widen(self, layers: Sequence[nn.Module], memory: Tensor) -> None:
-        """Let the layers use wide weights, which are put into `memory`, uint8."""
+    def widen(self, layers: Sequence[nn.Module], room: Tensor) -> None:
+        """Let the layers use wide weights, which are put into `room`, uint8."""
         start = 0
         for layer in _narrow(layers):
             weight = layer.weight
-            inside = memory[start : start + weight.numel() * self._dtype.itemsize]
+            inside = room[start : start + weight.numel() * self._dtype.itemsize]
             layer.wide = inside.view(self._dtype).view(weight.shape)
             kernels.dequantise(weight, layer.scale_weight, layer.wide)
             start += self._room(layer)

@@ -30,7 +30,7 @@ EPSILON = 1e-6
 _SINUSOIDS = 256
 _TIME_SCALE = 1000.0
 # The wide inner layer of a feed-forward and float32 copies exist for so many tokens at once.
-_CHUNK = 4096
+_CHUNK = 2048
 
 Rotation = tuple[Tensor, Tensor]
 """Rotary factors of text and picture tokens, complex64 [L, D / heads / 2] and [N, D / heads / 2]"""
@@ -220,12 +220,10 @@ class _JointAttention(nn.Module):
 
     def forward(self, text: Tensor, picture: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
         query = self._joint(
-            (self.add_q_proj(text), self.norm_added_q, rotation[0]),
-            (self.to_q(picture), self.norm_q, rotation[1]),
+            self.add_q_proj(text), self.norm_added_q, self.to_q(picture), self.norm_q, rotation
         )
         key = self._joint(
-            (self.add_k_proj(text), self.norm_added_k, rotation[0]),
-            (self.to_k(picture), self.norm_k, rotation[1]),
+            self.add_k_proj(text), self.norm_added_k, self.to_k(picture), self.norm_k, rotation
         )
         value = torch.cat([self.add_v_proj(text), self.to_v(picture)], dim=1)
         mixed = functional.scaled_dot_product_attention(query, key, self._split(value))
@@ -233,15 +231,20 @@ class _JointAttention(nn.Module):
         length = text.shape[1]
         return self.to_add_out(mixed[:, :length]), self.to_out[0](mixed[:, length:])
 
-    def _joint(self, *streams: tuple[Tensor, nn.Module, Tensor]) -> Tensor:
+    def _joint(
+        self,
+        text: Tensor,
+        text_norm: nn.Module,
+        picture: Tensor,
+        picture_norm: nn.Module,
+        rotation: Rotation,
+    ) -> Tensor:
         """Heads [B, heads, L + N, D / heads] of both streams, each normed and turned."""
-        batch, _, width = streams[0][0].shape
-        length = sum(tokens.shape[1] for tokens, *_ in streams)
-        joint = streams[0][0].new_empty(batch, length, self.heads, width // self.heads)
-        end = 0
-        for tokens, norm, turns in streams:
-            start, end = end, end + tokens.shape[1]
-            qk_norm_rope_pack(tokens, norm.weight, turns, joint[:, start:end], norm.eps)
+        batch, length, width = text.shape
+        joint = text.new_empty(batch, length + picture.shape[1], self.heads, width // self.heads)
+        weight, other = text_norm.weight, picture_norm.weight
+        qk_norm_rope_pack(text, weight, rotation[0], joint[:, :length], text_norm.eps)
+        qk_norm_rope_pack(picture, other, rotation[1], joint[:, length:], picture_norm.eps)
         return joint.transpose(1, 2)
 
     def _split(self, tokens: Tensor) -> Tensor:
@@ -252,24 +255,29 @@ class _MLP(nn.Module):
     def __init__(self, width: int, ops: ModuleType):
         super().__init__()
         # The place in the middle is a dropout's in the library: without it names would differ.
-        self.net = nn.Sequential(
-            _GELU(width, 4 * width, ops), nn.Identity(), ops.Linear(4 * width, width)
+        self.net = nn.ModuleList(
+            [_Widening(width, 4 * width, ops), nn.Identity(), ops.Linear(4 * width, width)]
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        if tokens.shape[1] <= _CHUNK:
-            return self.net(tokens)
-        # Each chunk is as wide as a whole one only while it is computed.
-        return torch.cat([self.net(some) for some in tokens.split(_CHUNK, dim=1)], dim=1)
+        chunks = -(-tokens.shape[1] // _CHUNK)
+        if chunks <= 1:
+            return self._whole(tokens)
+        # Each is as wide as a whole one only while it is computed. All are of one length: a
+        # library may round a product of few rows otherwise.
+        return torch.cat([self._whole(some) for some in tokens.chunk(chunks, dim=1)], dim=1)
+
+    def _whole(self, tokens: Tensor) -> Tensor:
+        first, _, last = self.net
+        return last(functional.gelu(first.proj(tokens), approximate="tanh"))
 
 
-class _GELU(nn.Module):
+class _Widening(nn.Module):
+    """There for its name: in the library the first layer bends what it gives."""
+
     def __init__(self, width: int, wide: int, ops: ModuleType):
         super().__init__()
         self.proj = ops.Linear(width, wide)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return functional.gelu(self.proj(tokens), approximate="tanh")
 
 
 class FinalNorm(nn.Module):

@@ -217,15 +217,12 @@ class WanBlock(nn.Module):
         (shift, scale, gate, last_shift, last_scale, last_gate), split = modulation
         first = Modulation(scale, shift, self.norm1.eps)
         last = Modulation(last_scale, last_shift, self.norm3.eps)
-        # No names for what the attentions give: it would stay until the next has given its own.
-        tokens, normed = gate_residual_norm_modulate(
-            tokens,
-            self.attn1(norm_modulate(tokens, first, split), rotation),
-            gate,
-            affine(self.norm2),
-            split,
+        # One name for all that branches off: what it meant before is gone as soon as it can be.
+        branch = self.attn1(norm_modulate(tokens, first, split), rotation)
+        tokens, branch = gate_residual_norm_modulate(
+            tokens, branch, gate, affine(self.norm2), split
         )
-        tokens, normed = gate_residual_norm_modulate(
-            tokens, self.attn2(normed, heads), None, last, split
-        )
-        return gate_residual(tokens, self.ffn(normed), last_gate, split)
+        branch = self.attn2(branch, heads)
+        tokens, branch = gate_residual_norm_modulate(tokens, branch, None, last, split)
+        branch = self.ffn(branch)
+        return gate_residual(tokens, branch, last_gate, split)

@@ -17,6 +17,7 @@ from ..kernels.pieces import in_pieces
 from ..kernels.qk_norm_rope_pack import qk_norm_rope_pack
 
 THETA = 10_000.0
+_WIDE_TIMES = 4
 
 Bend = Callable[[Tensor], Tensor]
 """A function of every number."""
@@ -134,7 +135,7 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return in_pieces(self.net, tokens)
+        return in_pieces(self.net, tokens, times=_WIDE_TIMES)
 
 
 class _Bent(nn.Module):

@@ -1,4 +1,4 @@
-"""The weights of one block in one piece of memory, and the block computing from there."""
+"""The weights of one block in one piece, and the block computing from there."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def own_tensors(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def new_slab(num_bytes: int, device: torch.device, alignment: int = ALIGNMENT) -> Tensor:
-    """Memory for a slab, [num_bytes] of uint8, aligned; nothing has touched it yet."""
-    memory = torch.empty(num_bytes + alignment, dtype=torch.uint8, device=device)
-    first = -memory.data_ptr() % alignment
-    return memory[first : first + num_bytes]
+    """Room for a slab, [num_bytes] of uint8, aligned; nothing has touched it yet."""
+    room = torch.empty(num_bytes + alignment, dtype=torch.uint8, device=device)
+    first = -room.data_ptr() % alignment
+    return room[first : first + num_bytes]
 
 
 def _aligned(num_bytes: int) -> int:

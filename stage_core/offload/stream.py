@@ -43,8 +43,8 @@ class Widener(Protocol):
     def num_bytes(self, layers: Sequence[nn.Module]) -> int:
         """What the wide weights of these take."""
 
-    def widen(self, layers: Sequence[nn.Module], memory: Tensor) -> None:
-        """Let them compute with wide weights, made of their own in `memory`, uint8."""
+    def widen(self, layers: Sequence[nn.Module], room: Tensor) -> None:
+        """Let them compute with wide weights, made of their own in `room`, uint8."""
 
     def narrow(self, layers: Sequence[nn.Module]) -> None:
         """Let them compute with their own weights."""
@@ -68,7 +68,7 @@ _PLAIN = StreamOptions()
 
 @dataclass(eq=False)
 class _Slot:
-    memory: Tensor
+    room: Tensor
     free_after: Mark
     views: dict[int, tuple[Tensor, ...]]
 
@@ -125,7 +125,7 @@ class Stream:
     @property
     def slots(self) -> tuple[int, ...]:
         """Addresses of the slots; they never change while the number of slots does not."""
-        return tuple(slot.memory.data_ptr() for slot in self._slots)
+        return tuple(slot.room.data_ptr() for slot in self._slots)
 
     @property
     def num_slots(self) -> int:
@@ -166,7 +166,7 @@ class Stream:
             self._engine.arrive(self._stay.pop(block).fetch)
             self._blocks[block].restore()
         self._num_slots = self.num_slots
-        small = any(slot.memory.numel() < self._slot_bytes() for slot in self._slots)
+        small = any(slot.room.numel() < self._slot_bytes() for slot in self._slots)
         if small or len(self._slots) != self._num_slots:
             self._slots = ()
             self._free.clear()
@@ -295,7 +295,7 @@ class Stream:
         sizes = (b.num_bytes for i, b in enumerate(self._blocks) if i not in self.resident)
         return max(sizes, default=0)
 
-    def _wide_memory(self) -> Tensor:
+    def _wide_room(self) -> Tensor:
         if self._wide is None:
             room = max(self._widener.num_bytes(packed.layers) for packed in self._blocks)
             self._wide = new_slab(room, self._device)
@@ -316,7 +316,7 @@ class Stream:
         packed = self._blocks[block]
         self.traffic.fetches += 1
         self.traffic.fetched_bytes += packed.num_bytes
-        place = slot.memory[: packed.num_bytes]
+        place = slot.room[: packed.num_bytes]
         return self._engine.fetch(packed, self._locked[block], place, slot.free_after)
 
     def _drop_queue(self) -> None:
@@ -332,10 +332,10 @@ class Stream:
         block, slot = coming.block, coming.slot
         packed = self._blocks[block]
         if block not in slot.views:
-            slot.views[block] = packed.views(slot.memory)
+            slot.views[block] = packed.views(slot.room)
         packed.bind(slot.views[block])
         if self._widener:
-            self._widener.widen(packed.layers, self._wide_memory())
+            self._widener.widen(packed.layers, self._wide_room())
 
     def _unbind(self, block: int) -> None:
         packed = self._blocks[block]

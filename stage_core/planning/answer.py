@@ -24,7 +24,7 @@ from .table import is_table, read_table
 from .terms import SHOT_TERMS, find_transition, parse_length
 from .wording import camera_movement
 
-_THOUGHTS = re.compile(r".*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_THOUGHT = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _THINKS = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _LOOKS_LIKE = re.compile(
     r"[\"'\u201c](?:shots|shot_?list|storyboard|scenes)[\"'\u201d]\s*:\s*[\[{]|```(?:json)?\s*[\[{]",
@@ -71,7 +71,7 @@ def read_answer(text: str, num_shots: int = 0) -> Outline:
         PlanError: there is no storyboard in it, more than one, only a part of one, or a shot that
             cannot be read.
     """
-    text = _THOUGHTS.sub("", text, count=1)
+    text = _THOUGHT.split(text)[-1]
     if _THINKS.search(text):
         raise PlanError("the answer stops while the model is still thinking")
     plans = list(_plans(json_values(text)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..story.cinematography import TransitionKind
-from ..story.shot_list import ShotList
+from ..story.shot_list import Shot, ShotList
 from .ids import with_copies
 
 
@@ -34,15 +35,26 @@ def copies(plan: ShotList, order: str) -> tuple[ShotList, tuple[str, ...]]:
 
 def check_transitions(plan: ShotList) -> None:
     """Raises ValueError for a shot with fewer frames than its transitions take in this order."""
+    tight = too_tight(plan.shots)
+    if tight is not None:
+        raise ValueError(tight[1])
+
+
+def too_tight(shots: Sequence[Shot]) -> tuple[int, str] | None:
+    """The place of the first shot with fewer frames than its transitions take, and that in words.
+
+    None where every shot is long enough.
+    """
     into = 0
-    for place, shot in enumerate(plan.shots):
+    for place, shot in enumerate(shots):
         out = shot.transition.num_frames
         # Nothing follows the last shot to dissolve into: the film ends with a cut.
-        is_last = place == len(plan.shots) - 1
+        is_last = place == len(shots) - 1
         out = 0 if is_last and shot.transition.kind is TransitionKind.DISSOLVE else out
         if into + out > shot.num_frames:
-            raise ValueError(
+            return place, (
                 f"shot {shot.id}: {shot.num_frames} frames are too few for the {into + out} frames "
-                "of its transitions in this order; lengthen the shot or shorten them"
+                "of its transitions; lengthen the shot or shorten them"
             )
         into = out
+    return None

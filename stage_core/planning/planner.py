@@ -17,17 +17,11 @@ from ..story.cinematography import (
     Transition,
     TransitionKind,
 )
+from ..story.located import parsed, shot_list_in
 from ..story.members import Member
-from ..story.shot_list import (
-    MAX_SHOTS,
-    UNTITLED,
-    FrameFormat,
-    Shot,
-    ShotList,
-    load_json,
-    shot_list_from_record,
-)
+from ..story.shot_list import MAX_SHOTS, UNTITLED, FrameFormat, Shot, ShotList
 from .answer import looks_like_answer, read_answer
+from .arranging import too_tight
 from .director import retry_request
 from .drafts import Draft, Length, Outline, TransitionDraft, spoken_characters
 from .elements import text_lines
@@ -148,9 +142,9 @@ def detect(text: str) -> str:
 
 
 def _own_json(text: str) -> ShotList | None:
-    data = load_json(text)
+    data = parsed(text)
     if isinstance(data, dict) and "schema" in data:
-        return shot_list_from_record(data)
+        return shot_list_in(data, text)
     return None
 
 
@@ -168,7 +162,9 @@ def _plan(outline: Outline, settings: PlanSettings, earlier: ShotList | None) ->
     shots = tuple(
         _shot(draft, shot_id, settings) for draft, shot_id in zip(drafts, ids, strict=True)
     )
-    _check_transitions(shots, drafts)
+    tight = too_tight(shots)
+    if tight is not None:
+        raise PlanError(tight[1], drafts[tight[0]].line or None)
     try:
         return ShotList(
             title=outline.title or UNTITLED,
@@ -239,22 +235,6 @@ def _check_order(drafts: Sequence[Draft]) -> None:
                 f"shot id {draft.id!r} is taken by the shot{where}; ids are unique",
                 draft.line or None,
             )
-
-
-def _check_transitions(shots: Sequence[Shot], drafts: Sequence[Draft]) -> None:
-    into = 0
-    for place, (shot, draft) in enumerate(zip(shots, drafts, strict=True)):
-        out = shot.transition.num_frames
-        if place == len(shots) - 1 and shot.transition.kind is TransitionKind.DISSOLVE:
-            # Nothing follows to dissolve into: the film ends with a cut.
-            out = 0
-        if into + out > shot.num_frames:
-            raise PlanError(
-                f"shot {shot.id}: {shot.num_frames} frames are too few for the {into + out} frames "
-                "of its transitions; lengthen the shot or shorten them",
-                draft.line or None,
-            )
-        into = out
 
 
 def _check_unicode(text: str, known_line: bool = True) -> None:

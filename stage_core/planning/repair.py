@@ -17,10 +17,11 @@ from ..errors import PlanError
 
 MAX_CHARACTERS = 2**20
 _MAX_DEPTH = 32
-# So many brackets are tried; prose has few, and a hostile text could have a million.
-_MAX_STARTS = 1000
+# So many brackets are tried, and so many characters read in vain; prose has few brackets and its
+# tries end soon, and a hostile text could have a million that each are read to its end.
+_MAX_STARTS, _MAX_IN_VAIN = 1000, 2**20
 _START = re.compile(r"[{\[]")
-_BLANK = re.compile(r"(?:\s+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_BLANK = re.compile(r"(?:\s+|//[^\n]*|/\*.*?(?:\*/|\Z))*", re.DOTALL)
 _LEFT_OUT = re.compile(
     r"\.\.|\u2026|\b(?:remaining|rest|others?|continues?|omitted|skipped|so on|etc|similar)\b", re.I
 )
@@ -59,27 +60,31 @@ def json_values(text: str) -> list[Found]:
     if len(text) > MAX_CHARACTERS:
         raise PlanError(f"the answer has {len(text)} characters; at most {MAX_CHARACTERS} are read")
     found: list[Found] = []
-    place = 0
+    place = in_vain = 0
     for _ in range(_MAX_STARTS):
         start = _START.search(text, place)
-        if start is None:
+        if start is None or in_vain > _MAX_IN_VAIN:
             break
-        place = start.start()
-        value, end = _strict(text, place)
-        if end is None:
-            value, end = _tolerant(text, place)
-        if value is not None:
-            found.append(value)
-        place = end
+        for read in (_strict, _tolerant):
+            value, place = read(text, start.start())
+            if value is not None:
+                found.append(value)
+                break
+            in_vain += place - start.start()
+        else:
+            place = start.end()
     return found
 
 
-def _strict(text: str, place: int) -> tuple[Found | None, int | None]:
+def _strict(text: str, place: int) -> tuple[Found | None, int]:
+    """The value that begins at a place and is well written, and how far was read."""
     try:
         value, end = json.JSONDecoder(parse_constant=_no_number).raw_decode(text, place)
+    except json.JSONDecodeError as error:
+        return None, error.pos
     except (ValueError, RecursionError):
-        return None, None
-    return (None, None) if _is_deep(value) else (Found(value), end)
+        return None, len(text)
+    return None if _is_deep(value) else Found(value), end
 
 
 def _is_deep(value: Any) -> bool:
@@ -96,6 +101,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def _tolerant(text: str, place: int) -> tuple[Found | None, int]:
+    """The value that begins at a place and can be mended, and how far was read."""
     reader = _Reader(text, place)
     made: list[Any] = []
     try:
@@ -105,7 +111,7 @@ def _tolerant(text: str, place: int) -> tuple[Found | None, int]:
     except _Unreadable as error:
         # Brackets of prose hold no names; an object that has some was meant to be read.
         if not reader.has_names:
-            return None, place + 1
+            return None, reader.place
         raise PlanError(str(error), text.count("\n", 0, reader.place) + 1) from None
     return Found(made[0]), reader.place
 

@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,9 @@ def save(board: Storyboard, project: Project, path: Path) -> dict[str, Any]:
     record = describe(board, project)
     text = json.dumps(record, ensure_ascii=False, indent=1)
     written = set()
-    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+    # A ZIP file knows no time before 1980, which cameras and copies without a clock write.
+    zipped = partial(zipfile.ZipFile, strict_timestamps=False)
+    with replacing(path) as part, zipped(part, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(BOARD, text, zipfile.ZIP_DEFLATED)
         for shot_id, entry in record["shots"].items():
             for file, picture, what in _pictures(board, shot_id, entry):

@@ -6,8 +6,11 @@ and what is too large, damaged or there twice is refused in one sentence.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +27,14 @@ SCHEMA = "stage.Cast.1"
 MAX_BYTES = 2**22
 MAX_PICTURE_BYTES = 2**26
 MAX_SIDE = 8192
+# Of a whole cast: a thousand pictures of a million pixels.
+MAX_PIXELS = 2**30
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _FIELDS = frozenset(("name", "kind", "description", "pictures"))
 
 
 def read_cast_folder(folder: Path) -> Cast:
-    """The cast in a folder, its pictures in memory.
+    """The cast in a folder; its pictures are read from their files whenever they are looked at.
 
     Raises:
         StorageError: no cast there, or a file that cannot be read.
@@ -52,8 +57,9 @@ def read_cast_folder(folder: Path) -> Cast:
         made = Cast(members)
     except ValueError as error:
         raise PlanError(f"{path}: {error}") from None
+    read = _pictures(folder, dict.fromkeys(itertools.chain(*files)))
     pictures = {
-        member.name: tuple(_picture(folder, name) for name in names)
+        member.name: tuple(read[name] for name in names)
         for member, names in zip(members, files, strict=True)
     }
     return Cast(made.members, pictures)
@@ -137,8 +143,24 @@ def _member(entry: Any, number: int) -> tuple[Member, list[str]]:
     return Member(entry.get("name", ""), kind, entry.get("description", "")), pictures
 
 
-def _picture(folder: Path, name: str) -> Picture:
-    """A picture of the folder itself, checked before its pixels are read."""
+def _pictures(folder: Path, names: Iterable[str]) -> dict[str, Picture]:
+    """The pictures by the names of their files, all checked before the first is unpacked."""
+    sizes = {folder / name: _size(folder, name) for name in names}
+    total = sum(width * height for width, height in sizes.values())
+    if total > MAX_PIXELS:
+        raise PlanError(
+            f"the pictures in {folder} have {total} pixels together; at most {MAX_PIXELS}"
+        )
+    return {path.name: _lazy(path) for path in sizes}
+
+
+def _lazy(path: Path) -> Picture:
+    """A picture whose pixels do not stay in RAM."""
+    return replace(Picture.of(media.read_picture(path)), read=lambda: media.read_picture(path))
+
+
+def _size(folder: Path, name: str) -> tuple[int, int]:
+    """Width and height of a picture of the folder itself, checked before its pixels are read."""
     path = folder / name
     if name != Path(name).name or re.search(r'[\\/:*?"<>|\x00-\x1f]', name):
         raise PlanError(f"picture {name!r:.100} is no file of the cast's own folder")
@@ -152,12 +174,11 @@ def _picture(folder: Path, name: str) -> Picture:
     if path.stat().st_size > MAX_PICTURE_BYTES:
         size = path.stat().st_size
         raise PlanError(f"{path} has {size} bytes; a picture has at most {MAX_PICTURE_BYTES}")
-    _check_header(path, form)
-    return Picture.of(media.read_picture(path))
+    return _size_in_header(path, form)
 
 
-def _check_header(path: Path, form: str) -> None:
-    """Refuse a file that is no picture of its kind, or that would be huge once it is unpacked."""
+def _size_in_header(path: Path, form: str) -> tuple[int, int]:
+    """Refuses a file that is no picture of its kind, or that would be huge once it is unpacked."""
     _, image_module, _ = media.import_pillow()
     try:
         with image_module.open(path, formats=(form,)) as image:
@@ -166,6 +187,7 @@ def _check_header(path: Path, form: str) -> None:
         raise StorageError(f"{path} is no {form} picture that can be read") from None
     if max(width, height) > MAX_SIDE:
         raise PlanError(f"{path} has {width}x{height} pixels; each side has at most {MAX_SIDE}")
+    return width, height
 
 
 def _kept(folder: Path, member: Member, picture: Picture) -> str:

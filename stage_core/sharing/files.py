@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import stat
 import wave
 import zipfile
@@ -18,6 +17,7 @@ from zlib import error as zlib_error
 import torch
 
 from ..errors import PlanError, StorageError
+from ..ledger import FILE_NAME
 from ..media import LOSSLESS_CODECS, import_av, import_pillow, storing
 from ..story.frames import Picture
 from ..story.shot_list import MAX_JSON_CHARACTERS, MAX_SHOTS
@@ -26,7 +26,6 @@ from .record import BetweenEntry, DrawingEntry, TakeEntry
 
 BOARD = "storyboard.json"
 
-_FILE = re.compile(r"[A-Za-z0-9_-]{1,80}\.(png|mkv|wav)")
 _MAX_PNG_BYTES = 256 * 2**20
 # A quarter of an hour of stereo; the sound of a take is held in memory.
 _MAX_SOUND_BYTES = 256 * 2**20
@@ -62,7 +61,7 @@ class Files:
 
     def text(self) -> str:
         """What `storyboard.json` says."""
-        with self.archive.open(self.members[BOARD]) as file:
+        with _unpacking(self.name), self.archive.open(self.members[BOARD]) as file:
             data = file.read(4 * MAX_JSON_CHARACTERS + 1)
         try:
             return data.decode("utf-8-sig")
@@ -86,7 +85,8 @@ class Files:
         if member.file_size > _MAX_PNG_BYTES:
             raise PlanError(f"{where} has {member.file_size} bytes; at most {_MAX_PNG_BYTES}")
         try:
-            data = BytesIO(self.archive.read(member))
+            with _unpacking(self.name):
+                data = BytesIO(self.archive.read(member))
             with image_module.open(data, formats=("PNG",)) as image:
                 if max(image.size) > _MAX_SIDE or image.mode != "RGB":
                     raise PlanError(
@@ -117,7 +117,12 @@ class Files:
     def _copy(self, name: str, target: Path) -> str:
         """Write a member to `target`; gives the SHA-256 of what was written."""
         digest = hashlib.sha256()
-        with self.archive.open(self.members[name]) as source, target.open("wb") as file:
+        member = self.members[name]
+        with (
+            _unpacking(self.name),
+            self.archive.open(member) as source,
+            target.open("wb") as file,
+        ):
             while chunk := source.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 file.write(chunk)
@@ -133,18 +138,28 @@ def opened(path: Path) -> Iterator[Files]:
         StorageError: there is no such file.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield Files.of(archive, path)
+        with _unpacking(path.name):
+            archive = zipfile.ZipFile(path)
     except FileNotFoundError:
         raise StorageError(f"{path.name} is not there any more") from None
+    with archive:
+        yield Files.of(archive, path)
+
+
+@contextmanager
+def _unpacking(name: str) -> Iterator[None]:
+    """Turns what a damaged archive makes of its reading into one PlanError; only around that,
+    since others raise RuntimeError too."""
+    try:
+        yield
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib_error) as error:
-        raise PlanError(f"{path.name} is damaged or no saved storyboard: {error}") from None
+        raise PlanError(f"{name} is damaged or no saved storyboard: {error}") from None
 
 
 def _check_member(member: zipfile.ZipInfo, seen: Mapping[str, Any], archive: str) -> None:
     """Raises PlanError for what a saved storyboard never holds."""
     name = member.filename
-    if name != BOARD and not _FILE.fullmatch(name):
+    if name != BOARD and not FILE_NAME.fullmatch(name):
         raise PlanError(f"{archive} holds {name!r:.80}, which is no file of a storyboard")
     if name in seen:
         raise PlanError(f"{archive} holds {name} twice")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from typing import Any
 
 from ..errors import PlanError
 from ..story.frames import HALVES
-from ..story.shot_list import ShotList, load_json, shot_list_from_record
+from ..story.located import line_of, lines_in, parsed, shot_list_in
+from ..story.shot_list import ShotList
 from ..story.storyboard import MOST_BETWEEN
 
 SCHEMA = "stage.Archive.1"
@@ -19,7 +19,6 @@ SCHEMA = "stage.Archive.1"
 _HEX = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9_-]{1,80}\.(png|mkv)")
 _SOUND_FILE = re.compile(r"[A-Za-z0-9_-]{1,80}\.wav")
-_NO_NUMBER = re.compile(r"(?<=[:,\[\s])(NaN|-?Infinity)(?=\s*[,\]}])")
 _RATE = re.compile(r"[0-9]{1,9}(/[1-9][0-9]{0,8})?")
 _FRAME = re.compile(r"[1-9][0-9]{0,4}")
 _DIGITS = "64 hexadecimal digits"
@@ -132,7 +131,7 @@ def read_manifest(text: str) -> Manifest:
     Raises:
         PlanError: anything else, with the line.
     """
-    record = _parsed(text)
+    record = parsed(text)
     if not isinstance(record, dict):
         raise PlanError("a saved storyboard is a JSON object", 1)
     schema = record.get("schema")
@@ -140,15 +139,17 @@ def read_manifest(text: str) -> Manifest:
         raise PlanError(
             f"schema {schema!r:.60} is not {SCHEMA!r}; a newer version of STAGE may have written "
             "it: update STAGE, or save it there as a shot list",
-            _line(text, "schema"),
+            line_of(text, "schema"),
         )
     _only(record, ("schema", "shot_list", "shots"), "the storyboard", 1)
-    plan = _shot_list(record.get("shot_list"), text)
+    plan = shot_list_in(record.get("shot_list"), text, "shot_list")
     drawings, takes, between = {}, {}, {}
-    shots = _object(record.get("shots", {}), "shots", _line(text, "shots"))
+    first = line_of(text, "shots")
+    shots = _object(record.get("shots", {}), "shots", first)
+    lines, ids = lines_in(text, "shots"), frozenset(plan.ids)
     for shot_id, made in shots.items():
-        line = _line(text, "shots", shot_id)
-        if shot_id not in plan.ids:
+        line = lines.get(shot_id, first)
+        if shot_id not in ids:
             raise PlanError(f"no shot {shot_id!r:.60}; the plan has {', '.join(plan.ids)}", line)
         where = f"shot {shot_id}"
         _only(_object(made, where, line), ("drawing", "take", "between"), where, line)
@@ -297,43 +298,6 @@ class _Fields:
         return value
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return load_json(text)
-    except PlanError as error:
-        # The reader is told of a NaN, and not where it stands.
-        found = _NO_NUMBER.search(text) if error.line is None else None
-        if found is None:
-            raise
-        raise PlanError(str(error), text.count("\n", 0, found.start()) + 1) from None
-
-
-def _shot_list(record: Any, text: str) -> ShotList:
-    """The plan; when it is not sound, the error names the line of the shot that is not."""
-    try:
-        return shot_list_from_record(record)
-    except PlanError as error:
-        shots = record.get("shots") if isinstance(record, dict) else None
-        if not isinstance(shots, list):
-            raise PlanError(str(error), _line(text, "shot_list")) from None
-        seen: set[str] = set()
-        for place, shot in enumerate(shots):
-            shot_id = str(shot.get("id")).casefold() if isinstance(shot, dict) else ""
-            if shot_id in seen or not _is_sound({**record, "shots": [shot]}):
-                line = _line(text, "shot_list", "shots", place)
-                raise PlanError(str(error), line) from None
-            seen.add(shot_id)
-        raise PlanError(str(error), _line(text, "shot_list")) from None
-
-
-def _is_sound(record: Any) -> bool:
-    try:
-        shot_list_from_record(record)
-    except PlanError:
-        return False
-    return True
-
-
 def _is_whole(text: str) -> bool:
     """Whether no half of a surrogate pair is in it, which no file can keep."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
@@ -349,32 +313,3 @@ def _only(record: Mapping[str, Any], known: tuple[str, ...], where: str, line: i
     unknown = sorted(set(record) - set(known))
     if unknown:
         raise PlanError(f"{where} has the unknown field {unknown[0]!r:.60}", line)
-
-
-def _line(text: str, *path: str | int) -> int:
-    """The line on which a value of valid JSON begins; that of its nearest parent if it is not
-    there. Of keys that appear twice, the first counts."""
-    decoder, place = json.JSONDecoder(), _skip(text, 0)
-    for step in path:
-        if text[place] not in "{[":
-            break
-        closing, inside, count = "}]"[text[place] == "["], _skip(text, place + 1), 0
-        while text[inside] != closing:
-            name: str | int = count
-            if closing == "}":
-                name, inside = decoder.raw_decode(text, inside)
-                inside = _skip(text, inside)
-            if name == step:
-                place = inside
-                break
-            inside, count = _skip(text, decoder.raw_decode(text, inside)[1]), count + 1
-        else:
-            break
-    return text.count("\n", 0, place) + 1
-
-
-def _skip(text: str, place: int) -> int:
-    """The next character that says something."""
-    while text[place] in " \t\r\n,:":
-        place += 1
-    return place

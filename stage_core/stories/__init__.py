@@ -29,6 +29,8 @@ def read_story(name: str) -> str:
         return _decoded(path.read_bytes(), name)
     samples = _samples()
     found = samples.get(name.rpartition(".")[0] or name) or samples.get(name)
+    if found is None and path.is_dir():
+        raise PlanError(f"{name!r} is a folder; name the story in it")
     if found is None:
         raise PlanError(
             f"{name!r} is no file and no sample story; there are {', '.join(story_names())}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -129,6 +129,15 @@ class FramePair:
             self.end if "end" in self.given else None,
             self.given,
         )
+
+    def with_given(self, given: FramePair) -> FramePair:
+        """The pair with the given halves of another one in place of its own.
+
+        One that changes so is kept nowhere.
+        """
+        halves = {half: getattr(given, half) for half in given.given}
+        pair = replace(self, **halves, given=self.given | given.given)
+        return pair if pair.digests == self.digests else replace(pair, name="")
 
 
 def no_frames(shot: Shot) -> FramePair:

@@ -109,10 +109,10 @@ class MemoryPack:
         reference), since every encoder reads it. Then frames that show the shot's cast, then
         the newest; references stand before frames of shots of equal claim.
         """
-        cast = {name.casefold() for name in shot.cast}
+        cast = set(map(name_key, shot.cast))
 
         def in_cast(frame: MemoryFrame) -> bool:
-            return any(name.casefold() in cast for name in frame.names)
+            return not cast.isdisjoint(map(name_key, frame.names))
 
         first, rest = self.recent[:1], self.references + self.recent[1:]
         ordered = first + tuple(sorted(rest, key=in_cast, reverse=True))

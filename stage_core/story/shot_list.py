@@ -72,10 +72,11 @@ class Shot:
     """One shot of the plan; everything made for it carries its `id`.
 
     `dialogue` has a line per speech, `NAME: words`. `num_frames` counts frames of the film.
-    `transition` leads into the next shot. `prompt` and `negative` override what models make of
-    the other fields. `continues`: starts on the previous shot's end frame. `keep`: approved,
-    never drawn or filmed again unasked. `seed`: used literally when not None. `drawing` and
-    `take` count from 1; the next number is another picture, another film of the same pictures.
+    `transition` leads into the next shot. `prompt` overrides what models make of the other
+    fields; `negative` goes before the film's. `continues`: starts on the previous shot's end
+    frame. `keep`: approved, never drawn or filmed again unasked. `seed`: when not None, used
+    literally for the first drawing and take, and others are made from it. `drawing` and `take`
+    count from 1; the next number is another picture, another film of the same pictures.
     `copy_of`: the id of the shot that this one repeats; its noise is drawn under that id, so it
     shares drawings and takes for as long as nothing else of it changes.
     """

@@ -83,11 +83,11 @@ class Storyboard:
         """The order for one shot. A shot that continues is given the previous end frame, unless
         the artist gave it a start of its own."""
         plan = self.shot_list
-        given = self.pair(shot.id).only_given()
-        if shot.continues and given.start is None:
-            given = replace(given, start=self.previous_end(shot))
-            if given.start is not None:
-                given = replace(given, given=given.given | {"start"})
+        given, borrowed = self.pair(shot.id).only_given(), frozenset()
+        end_before = self.previous_end(shot) if shot.continues else None
+        if end_before is not None and given.start is None:
+            borrowed = frozenset({"start"})
+            given = replace(given, start=end_before, given=given.given | borrowed)
         members = plan.members_of(shot)
         return ShotBrief(
             shot=shot,
@@ -98,6 +98,7 @@ class Storyboard:
             look=plan.look_of(shot),
             negative=plan.negative,
             members=members,
+            borrowed=borrowed,
         )
 
     def keyframes(self, shot: Shot) -> tuple[Keyframe, ...]:

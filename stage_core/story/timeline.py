@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -21,6 +21,20 @@ class Frames(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Tensor]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class MadeFrames(Frames):
+    """Frames that are made anew, by `make`, in every iteration."""
+
+    num_frames: int
+    make: Callable[[], Iterator[Tensor]]
+
+    def __len__(self) -> int:
+        return self.num_frames
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self.make()
 
 
 @dataclass(frozen=True, eq=False)

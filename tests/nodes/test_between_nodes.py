@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 
 from .test_nodes import drawn, plan, red, run, said
 from .test_shot_sampler import film
@@ -28,6 +29,22 @@ def test_pictures_between_film_one_shot_and_draw_none(run, plan, drawn, said):
     (swapped,) = run("ReplaceKeyframes", storyboard=filmed, shot="2", between=1 - red(), at="2")
     run("DualEncoderShotSampler", storyboard=swapped, takes=2)
     assert "filmed 1 of 3 shots, 2 from takes; 3 other takes" in said[-1]
+
+
+def test_painting_over_one_runs_the_nodes_again_and_films_that_shot(run, node, plan, output, said):
+    fingerprint = node("STAGE_STEP2Storyboard").fingerprint_inputs
+
+    def make():
+        (given,) = run("ReplaceKeyframes", storyboard=plan, shot="2", between=red(), at="50%")
+        board = run("STEP2Storyboard", storyboard=given)[0]
+        run("DualEncoderShotSampler", storyboard=board)
+        return fingerprint(storyboard=board)
+
+    before = make()
+    assert make() == before and said[-1].startswith("filmed 0 of 3 shots")
+    (path,) = (output / "stage" / plan.shot_list.title).glob("2_between*.png")
+    Image.new("RGB", (64, 48), "green").save(path)
+    assert make() != before and said[-1].startswith("filmed 1 of 3 shots, 2 from takes")
 
 
 def test_a_batch_goes_to_its_places_and_more_are_added(run, plan, said):

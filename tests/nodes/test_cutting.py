@@ -1,6 +1,7 @@
 """Sound, models for frames, and handover on the nodes, with the host's real classes."""
 
 import io
+from contextlib import nullcontext
 from fractions import Fraction
 
 import av
@@ -199,6 +200,35 @@ def test_an_upscale_model_does_what_the_hosts_own_node_does(pack):
     # Hosts before 0.33 give the model without a patcher.
     del model.patcher
     assert torch.equal(pack.nodes.cutting.upscaler(model)(frame), made)
+
+
+@pytest.mark.parametrize("made", ["ShotStitcher", "Handover"])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_upscale_model_of_an_old_host_is_sent_back_when_the_film_is_done_or_stopped(
+    run, board, pack, monkeypatch, made, stopped
+):
+    class Old:
+        scale = 2.0
+
+        def __init__(self):
+            self.places = []
+
+        def to(self, place):
+            self.places.append(str(place))
+
+        def __call__(self, image):
+            if stopped:
+                raise KeyboardInterrupt
+            return torch.nn.functional.interpolate(image, scale_factor=2)
+
+    widgets = {"takes": 1, "film": "what changed", "film_at_most": -1}
+    filmed, _ = run("DualEncoderShotSampler", storyboard=board, shots="2", **widgets)
+    model, enhance = Old(), pack.nodes.native.enhance
+    monkeypatch.setattr(enhance, "_load_upscaler", lambda model, frame: model.to("cuda"))
+    with pytest.raises(KeyboardInterrupt) if stopped else nullcontext():
+        run(made, storyboard=filmed, upscale_model=model)
+    *loaded, last = model.places
+    assert set(loaded) == {"cuda"} and last == "cpu"
 
 
 # FILM halves a picture six times, and this film is 48 pixels high.

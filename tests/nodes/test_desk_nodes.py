@@ -230,6 +230,7 @@ def test_the_sheet_on_the_node_says_where_the_shots_are(run, filmed):
     run("STEP2Storyboard", storyboard=filmed)
     (page,) = run.ui["stage_panels"]
     assert page["filename"] == run.ui["images"][0]["filename"]
+    assert page["title"] == filmed.shot_list.title
     assert [panel["id"] for panel in page["panels"]] == ["1", "2", "3"]
     json.dumps(run.ui)
 

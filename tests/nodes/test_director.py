@@ -69,6 +69,19 @@ def test_a_cast_is_in_what_is_asked(run):  # noqa: F811
     assert "Nour: red coat" in brief(run, cast=cast)[0]
 
 
+def test_who_has_no_picture_stands_as_a_card_of_name_and_look(run):  # noqa: F811
+    cast, card = run("Cast", **MEMBER)
+    other = run("Cast", **{**MEMBER, "description": "green coat"})[1]
+    assert card.shape == other.shape and not card.equal(other)
+    both = run("Cast", **{**MEMBER, "name": "Bo"}, image=red(), cast=cast)[1]
+    assert both.shape[2] > card.shape[2] and (both[..., 0] - both[..., 1]).max() > 0.9
+    nobody = run("Cast", **{**MEMBER, "name": "", "description": ""})[1]
+    empty = [run("MemoryPackBuilder", capacity=n)[1] for n in (8, 9)]
+    assert not empty[0].equal(empty[1])
+    for image in (card, nobody, *empty):
+        assert image.std() > 0.01, "an empty grey says nothing"
+
+
 def test_casts_are_chained_kept_and_loaded(run, given, output):  # noqa: F811
     first, _ = run("Cast", **MEMBER, image=red())
     run("Cast", **{**MEMBER, "name": "Bo", "save": "two"}, cast=first)

@@ -382,27 +382,47 @@ def test_wrong_pairings_are_refused_in_one_sentence(pack, native, model):
         networks(model=SimpleNamespace(model=torch.nn.Module()))
 
 
-@pytest.mark.parametrize("kind", ["vae", "model"])
-def test_files_that_only_their_names_tell_apart_are_refused(pack, monkeypatch, tmp_path, kind):
-    import folder_paths
+WRONG_FILES = {
+    "wan_2.1_vae.safetensors": "vae",
+    "qwen_image_fp8_e4m3fn.safetensors": "model",
+    "qwen/Qwen_Image-2512-Q4_K_M.gguf": "model",
+    "qwen-image-Q8_0.gguf": "model",
+}
+RIGHT_FILES = (
+    "qwen_image_edit_2511_fp8mixed.safetensors",
+    "Qwen-Image-Edit-2509-Q4_K_M.gguf",
+    "stage_step2_transformer_comfyui.safetensors",
+    "qwen_image_step2.safetensors",
+)
 
-    models = pack.nodes.models
-    file = {"vae": "wan_2.1_vae", "model": "qwen_image_fp8_e4m3fn"}[kind] + ".safetensors"
-    monkeypatch.setattr(
-        folder_paths,
-        "get_full_path",
-        lambda _, name: str(tmp_path / name) if name == file else None,
-    )
-    nodes = {
-        "1": {"class_type": "Loader", "inputs": {"name": file}},
-        "2": {"class_type": "LoraLoader", "inputs": {kind: ["1", 0]}},
-    }
-    node = SimpleNamespace(hidden=SimpleNamespace(dynprompt=SimpleNamespace(get_node=nodes.get)))
-    monkeypatch.setattr(
-        models.lineage, "linked", lambda _, socket: ["2", 0] if socket == kind else None
-    )
+
+@pytest.fixture
+def check_names(pack, monkeypatch):
+    """Checks the names of files, the loader's and a LoRA's, above a socket."""
+
+    def check(kind, file):
+        lora = "Qwen-Image-Lightning-4steps-V1.0.safetensors"
+        nodes = {
+            "1": {"class_type": "Loader", "inputs": {"name": file}},
+            "2": {"class_type": "LoraLoader", "inputs": {kind: ["1", 0], "lora_name": lora}},
+        }
+        prompt = SimpleNamespace(get_node=nodes.get)
+        links = {kind: ["2", 0]}
+        monkeypatch.setattr(pack.nodes.lineage, "linked", lambda _, socket: links.get(socket))
+        pack.nodes.models._check_names(SimpleNamespace(hidden=SimpleNamespace(dynprompt=prompt)))
+
+    return check
+
+
+@pytest.mark.parametrize(("file", "kind"), WRONG_FILES.items())
+def test_files_that_only_their_names_tell_apart_are_refused(check_names, file, kind):
     with pytest.raises(ValueError, match=f"^{file} "):
-        models._check_names(node)
+        check_names(kind, file)
+
+
+@pytest.mark.parametrize("file", RIGHT_FILES)
+def test_files_of_models_that_see_pictures_are_taken_with_any_lora(check_names, file):
+    check_names("model", file)
 
 
 @needs_vectors

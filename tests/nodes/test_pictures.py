@@ -49,10 +49,3 @@ def test_a_crop_has_the_aspect_and_touches_two_sides(pack, height, width):
     assert cropped.shape[0] == height or cropped.shape[1] == width
     # The sides are whole pixels.
     assert abs(cropped.shape[1] - cropped.shape[0] * aspect) <= aspect
-
-
-def test_pages_are_padded_with_their_own_paper(pack):
-    small, large = torch.full((2, 3, 3), 9).byte(), torch.full((4, 3, 3), 7).byte()
-    pages = pack.nodes.pictures.padded([small, large])
-    assert [page.shape for page in pages] == [(4, 3, 3)] * 2
-    assert (pages[0] == 9).all() and (pages[1] == 7).all()

@@ -131,14 +131,16 @@ def test_a_lora_before_or_after_changes_the_picture_as_ever(slim, model, keys):
 
 def test_the_model_itself_stays_as_it_was(slim, model):
     before = {name: weight.clone() for name, weight in model.model.state_dict().items()}
-    layers = model.model.diffusion_model.transformer_blocks[0].img_mod
+    block = model.model.diffusion_model.transformer_blocks[0]
+    layers, norm = block.img_mod, block.img_norm1
     thin = slim.slim(model)
     drawn(thin)
     assert model.model.state_dict().keys() == before.keys()
     thin.unpatch_model(thin.offload_device)
     after = model.model.state_dict()
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
-    assert model.model.diffusion_model.transformer_blocks[0].img_mod is layers
+    assert block.img_mod is layers and block.img_norm1 is norm
+    assert block._modulate == type(block)._modulate.__get__(block)
     assert not model.object_patches and not table_of(thin)._now
 
 
@@ -207,3 +209,12 @@ def test_the_node_hands_on_what_it_cannot_change_and_says_why(node, model, monke
     assert said == ["MODEL is unchanged: Module is not Qwen-Image"]
     assert node("STAGE_SlimModel").execute(model).args[0] is not model
     assert said[1].endswith("GiB of weights are not loaded")
+
+
+def test_blocks_norm_and_modulate_in_one_pass_unless_they_are_of_another_make(slim, model):
+    place = "diffusion_model.transformer_blocks.0._modulate"
+    assert isinstance(slim.slim(model).object_patches[place], slim.Modulated)
+    model.model.diffusion_model.transformer_blocks[0].txt_norm2.eps = 1e-3
+    wanted, other = drawn(model), slim.slim(model)
+    assert place not in other.object_patches
+    assert torch.equal(drawn(other), wanted)

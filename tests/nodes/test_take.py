@@ -106,6 +106,16 @@ def test_the_board_has_every_shot_of_this_graph_and_none_of_another(take, board)
     assert "3 of 3 shots are filmed" in take.texts[-2]
 
 
+def test_a_copy_of_a_shot_has_what_was_made_of_it(node, take, boards):
+    arrange = node("STAGE_Arrange").execute
+    board = arrange(storyboard=boards(), order="1, 2, 2, 3").result[0]
+    assert board.shot_list.shot("2A").copy_of == "2"
+    kept = take(board, "2", frames(0.1))
+    assert kept.clips["2A"].shot_id == "2A"
+    assert kept.clips["2A"].name == kept.clips["2"].name == "2_t01"
+    assert take(board, "2A").clips["2A"].name == "2_t01"
+
+
 def test_a_board_keeps_the_clips_that_another_sampler_filmed(take, board):
     first = take(board, "1", frames(0.1))
     mixed = take(first, "2", frames(0.2), cfg=5.0)
@@ -147,6 +157,19 @@ def test_a_graph_that_asks_for_other_sizes_is_another_and_the_film_may_change_it
     take(boards(), "2", frames(0.1), **asked)
     assert take(boards(), "2", reads=("length", "width"), sizes_of="LTX 720p") == ["images"]
     assert set(take(boards(rate="25"), "2", **asked).clips) == {"2"}
+
+
+def test_sizes_that_arrive_by_wire_are_those_of_the_node_there(pack):
+    nodes = {
+        "1": {"class_type": "Sampler", "inputs": {"length": ["2", 4]}},
+        "2": {"class_type": "STAGE_PickShot", "inputs": {"sizes_of": ["3", 0]}},
+        "3": {"class_type": "PrimitiveString", "inputs": {"value": "Wan 480p"}},
+        "4": {"class_type": "Switch", "inputs": {"on": True, "of": ["3", 0]}},
+    }
+    prompt = SimpleNamespace(get_node=nodes.__getitem__)
+    assert pack.nodes.lineage.picked(prompt, ["1", 0]).sizes_of == ("Wan 480p",)
+    nodes["2"]["inputs"]["sizes_of"] = ["4", 0]
+    assert pack.nodes.lineage.picked(prompt, ["1", 0]).sizes_of == ("as planned",)
 
 
 def test_another_take_is_made_and_has_a_name_of_its_own(take, boards):

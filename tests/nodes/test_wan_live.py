@@ -6,7 +6,7 @@ import av
 import pytest
 import torch
 
-from ..live import PACKS, comfy, trees
+from ..live import NO_TREE, PACKS, comfy, trees
 from .small_wan import filled
 from .test_nodes import STORY
 
@@ -55,7 +55,7 @@ def weights(pack, tmp_path_factory):
 @pytest.fixture(scope="module", params=trees() or [None], ids=str)
 def server(request, weights, tmp_path_factory):
     if request.param is None:
-        pytest.skip("no ComfyUI with a Python of its own")
+        pytest.skip(NO_TREE)
     base = tmp_path_factory.mktemp("comfy")
     for folder, names in FILES.items():
         (base / "models" / folder).mkdir(parents=True)

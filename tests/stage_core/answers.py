@@ -49,3 +49,11 @@ FILM = {
     ],
 }
 GOOD = json.dumps(FILM, indent=1)
+
+_SHORT = [
+    {**shot, "seconds": 0.5, "transition": transition}
+    for shot, transition in zip(FILM["shots"], ("dissolve 4 frames", "cut", "cut"), strict=True)
+]
+QUICK = f"Gladly:\n```json\n{json.dumps({**FILM, 'shots': _SHORT}, indent=1)}\n```"
+"""The same film with shots of half a second, the first of which dissolves into the second, in a
+fence and with a friendly word before it."""

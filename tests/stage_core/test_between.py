@@ -14,6 +14,7 @@ from stage_core.desk.shots import choose
 from stage_core.editing.conform import cover
 from stage_core.editing.sheet import draw_sheet
 from stage_core.errors import PlanError
+from stage_core.media import write_picture
 from stage_core.pipeline import edit, fill
 from stage_core.project import KEYFRAME, TAKE
 from stage_core.sharing.archive import describe, load, load_sheet, save
@@ -51,6 +52,13 @@ def plan(num_frames=9):
 
 def between(board, shot_id="2"):
     return [(k.index, k.picture.digest) for k in board.between.get(shot_id, ())]
+
+
+def board_file(film, board, index):
+    """The PNG of a keyframe in the film's folder."""
+    digest = dict(between(board))[index]
+    (record,) = film.project.ledger.newest(KEYFRAME, digest)
+    return record.files["picture"]["file"]
 
 
 def test_one_given_before_drawing_is_filmed_through_and_draws_nothing_again(at):
@@ -124,6 +132,35 @@ def test_a_damaged_one_is_written_again_and_never_shown(at):
     again, _, filmed = at.make(given(plan()))
     assert filmed == [] and again.between["2"][0].image.equal(noise("mine", 4).image)
     assert at.project.find_picture(board.between["2"][0].picture.digest)
+
+
+def test_painting_over_one_films_that_shot_with_the_new_picture_and_painting_back_none(at):
+    board, _, _ = at.make(given(plan(), places=(2, 4)))
+    path = at.project.folder / board_file(at, board, 4)
+    was = path.read_bytes()
+    write_picture(path, noise("paint").image)
+    painted, drawn, filmed = at.make(given(plan(), places=(2, 4)))
+    assert (drawn, filmed) == ([], ["2"])
+    assert between(painted) == [between(board)[0], (4, noise("paint").digest)]
+    assert at.make(painted)[1:] == at.make(given(plan(), places=(2, 4)))[1:] == ([], [])
+    # No copy of the paint: the file to paint on stays the same.
+    assert len(at.project.ledger.records(KEYFRAME)) == 2
+    path.write_bytes(was)
+    assert at.make(given(plan(), places=(2, 4)))[2] == []
+    assert between(at.make(given(plan(), places=(2, 4)))[0]) == between(board)
+
+
+def test_what_was_painted_over_travels_and_the_board_saved_before_comes_back(at, there, tmp_path):
+    board, _, _ = at.make(given(plan()))
+    save(board, at.project, tmp_path / "before.stage.zip")
+    write_picture(at.project.folder / board_file(at, board, 4), noise("paint").image)
+    painted, _, _ = at.make(given(plan()))
+    save(painted, at.project, tmp_path / "after.stage.zip")
+    loaded = load(tmp_path / "after.stage.zip", lambda title: there.project).board
+    assert between(loaded) == between(painted) and there.make(loaded)[1:] == ([], [])
+    again = load(tmp_path / "before.stage.zip", lambda title: at.project).board
+    assert between(again) == between(board) and at.make(again)[1:] == ([], [])
+    assert at.project.find_picture(noise("paint").digest), "the paint is still there"
 
 
 def test_a_saved_board_brings_them_and_its_take_to_another_machine(at, there, tmp_path):
@@ -200,6 +237,7 @@ def test_another_drawing_keeps_them(at):
     assert drawn == filmed == ["2"] and between(redrawn) == between(board)
 
 
+@pytest.mark.usefixtures("small_sketches")
 def test_the_film_shows_them_at_their_frames_before_anything_is_filmed():
     board = given(plan(), places=(4,))
     sketch, animatic = load_storyboard_model("sketch"), load_shot_model("animatic")

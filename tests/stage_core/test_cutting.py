@@ -13,6 +13,7 @@ from stage_core.backends.load import load_shot_model, load_storyboard_model
 from stage_core.cutting import cut, planned
 from stage_core.editing.finish import Finish
 from stage_core.media import write_wave
+from stage_core.pipeline import fill
 from stage_core.story.cinematography import CUT, Transition, TransitionKind
 from stage_core.story.shot_list import FrameFormat, Shot, ShotList
 from stage_core.story.storyboard import Storyboard
@@ -42,6 +43,35 @@ def make(tmp_path, monkeypatch):
         return main(["make", "story.md", "--out", "film.mp4", *size, *models, *options])
 
     return run
+
+
+class Counted:
+    """The sketch, which tells whom it has drawn."""
+
+    def __init__(self):
+        self.drawn = []
+
+    def draw(self, brief, sampling, on_step):
+        self.drawn.append(brief.shot.id)
+        return FILL_IN[0].draw(brief, sampling, on_step)
+
+
+def test_fill_ins_are_sketched_when_they_play_and_one_goes_on_from_the_other():
+    shots = (
+        Shot("1", "A kitchen.", num_frames=8),
+        Shot("2", "MARA waits.", num_frames=8, continues=True),
+        Shot("3", "A door.", num_frames=8),
+    )
+    plan, sketch = (
+        ShotList("x", frame_format=FrameFormat(64, 48, Fraction(12)), shots=shots),
+        Counted(),
+    )
+    clips = fill(Storyboard(plan), sketch, FILL_IN[1], marked=False).clips
+    assert sketch.drawn == []
+    first, second = (list(clips[shot_id].frames) for shot_id in ("1", "2"))
+    assert sketch.drawn == ["1", "2"]
+    assert torch.equal(first[-1], second[0]) and not torch.equal(second[0], second[-1])
+    assert torch.equal(torch.stack(list(clips["2"].frames)), torch.stack(second))
 
 
 def tone(path, seconds, sample_rate=44_100):

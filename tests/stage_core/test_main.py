@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from stage_core import media
-from stage_core.__main__ import _Progress, main
+from stage_core.__main__ import main
 from stage_core.backends.load import load_storyboard_model
 from stage_core.backends.protocol import Grid
 from stage_core.backends.qwen_networks import QwenSource
 from stage_core.backends.tiny import TinyStoryboard
+from stage_core.command.speaking import Progress
 from stage_core.editing.conform import conform
 from stage_core.story.shot_list import FrameFormat, Shot
 from stage_core.story.timeline import Clip
@@ -41,7 +42,7 @@ def shooting(tmp_path):
         story.write_text(text, encoding="utf-8")
         arguments = ["make", str(story), "--out", str(tmp_path / "film.mp4")]
         report = tmp_path / "report.json"
-        arguments += ["--size", "320x180", "--title", "Key", "--report", str(report)]
+        arguments += ["--size", "128x72", "--title", "Key", "--report", str(report)]
         # The tiny models are quick; what is made again does not depend on who makes it.
         arguments += options if "sketch" in options else [*TINY, *options]
         assert main(arguments) == 0
@@ -75,11 +76,11 @@ def made(report):
 
 def test_a_story_becomes_a_film_of_the_planned_length(shoot, tmp_path):
     report = shoot()
-    assert report["film"] == {"frames": 36, "rate": "24", "width": 320, "height": 180}
+    assert report["film"] == {"frames": 36, "rate": "24", "width": 128, "height": 72}
     assert [shot["first_frame"] for shot in report["shots"]] == [0, 12, 24]
     assert made(report) == [["1", "2", "3"], ["1", "2", "3"]]
     assert report["peak_rss_bytes"] > 2**20
-    frames = media.VideoFrames(tmp_path / "film.mp4", 36, 320, 180)
+    frames = media.VideoFrames(tmp_path / "film.mp4", 36, 128, 72)
     assert len(list(frames)) == 36
 
 
@@ -126,18 +127,20 @@ def test_inserting_first_makes_one_shot_and_deleting_or_reordering_none(shoot):
     assert made(shoot(fewer, *small)) == [[], []]
 
 
+@pytest.mark.usefixtures("small_sketches")
 def test_the_frame_at_a_cut_is_the_drawn_frame(shoot, tmp_path):
     report = shoot(STORY, "--storyboard-model", "sketch")
-    film = list(media.VideoFrames(tmp_path / "film.mp4", 36, 320, 180))
+    film = list(media.VideoFrames(tmp_path / "film.mp4", 36, 128, 72))
     for shot in report["shots"]:
         last = shot["first_frame"] + shot["frames"] - 1
         for half, place in (("start", shot["first_frame"]), ("end", last)):
             drawn = media.read_picture(tmp_path / "Key" / f"{shot['id']}_d01_{half}.png")
-            still = conform(Clip("1", drawn[None], Fraction(24)), 1, FrameFormat(320, 180))
+            still = conform(Clip("1", drawn[None], Fraction(24)), 1, FrameFormat(128, 72))
             (drawn,) = still.frames
             assert (film[place].float() - drawn.float()).abs().mean() <= 6
 
 
+@pytest.mark.usefixtures("small_sketches")
 def test_a_board_is_a_folder_of_frames_a_sheet_and_a_plan_that_can_be_filmed(tmp_path):
     story = tmp_path / "story.md"
     story.write_text(STORY, encoding="utf-8")
@@ -205,7 +208,7 @@ def test_an_unknown_shot_model_is_one_sentence_that_names_the_choices(tmp_path, 
 
 
 def test_a_shot_that_is_filmed_in_phases_is_counted_once(capsys):
-    progress = _Progress("filmed", ("1", "2"), {})
+    progress = Progress("filmed", ("1", "2"), {})
     for step in (1, 2):
         for shot in (Shot("1"), Shot("2")):
             progress.on_step(shot, step, 2)
@@ -269,7 +272,7 @@ def test_a_folder_of_weights_draws_a_board_and_says_where(tmp_path, capsys, monk
         model.grid = Grid(area=64 * 48, multiple=16)
         return model
 
-    monkeypatch.setattr("stage_core.__main__.load_storyboard_model", small)
+    monkeypatch.setattr("stage_core.command.shooting.load_storyboard_model", small)
     story = tmp_path / "story.md"
     # One shot: frames of memory are read at a megapixel, which takes its time.
     story.write_text("The sea at dawn.\n", encoding="utf-8")

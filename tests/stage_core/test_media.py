@@ -6,9 +6,11 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from stage_core.errors import StorageError
+from stage_core.errors import MissingPackageError, StorageError
 from stage_core.media import (
+    LOSSLESS_CODECS,
     VideoFrames,
+    import_av,
     read_picture,
     read_sound,
     sha256,
@@ -101,6 +103,18 @@ def test_video_comes_back_bit_by_bit_every_time_it_is_played(tmp_path, size, rat
     for _ in range(2):
         assert torch.equal(torch.stack(list(video)), frames)
     assert len(video) == 5
+
+
+def test_without_the_first_codec_video_is_as_lossless(tmp_path, monkeypatch):
+    av, frames, path = import_av(), noise(5, 35, 51), tmp_path / "a.mkv"
+    monkeypatch.setattr(av, "codecs_available", {"ffv1"})
+    write_lossless(path, frames, Fraction(12))
+    with av.open(str(path)) as film:
+        assert film.streams.video[0].codec_context.name in LOSSLESS_CODECS
+    assert torch.equal(torch.stack(list(VideoFrames(path, 5, 51, 35))), frames)
+    monkeypatch.setattr(av, "codecs_available", set())
+    with pytest.raises(MissingPackageError, match="no lossless codec; renew it with pip"):
+        write_lossless(path, frames, Fraction(12))
 
 
 def test_video_is_closed_when_its_reader_stops(tmp_path):

@@ -1,27 +1,29 @@
 """What is made again, and what is found: the laws of drawings, takes and the film's folder."""
 
+import multiprocessing
 import os
-import subprocess
-import sys
+import time
 import zlib
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 import torch
 
+from stage_core.atomic import remove_older
 from stage_core.backends.protocol import Grid, Sampling, drawing_seed, filming_seed
 from stage_core.errors import StorageError
+from stage_core.keys import drawing_key
+from stage_core.ledger import Ledger, Record
 from stage_core.media import read_picture, write_picture
 from stage_core.pipeline import draw, film
-from stage_core.project import Made, Project, folder_name
+from stage_core.project import TAKE, Made, Project, folder_name
 from stage_core.story.frames import FramePair, Picture
 from stage_core.story.memory import MemoryFrame, MemoryPack
 from stage_core.story.shot_list import FrameFormat, Shot, ShotList
 from stage_core.story.storyboard import Storyboard
 from stage_core.story.timeline import Clip
-from stage_core.takes import KeptDrawings, KeptTakes, Redraw, Refilm, drawing_key
+from stage_core.takes import KeptDrawings, KeptTakes, Redraw, Refilm
 
 SAMPLING = Sampling(seed=0)
 GRID = Grid(32 * 18, 2, Fraction(8))
@@ -177,6 +179,32 @@ def test_a_swapped_keyframe_films_one_shot(made):
     assert made.run(three_shots()) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("changes", "shots"),
+    [({}, frozenset({"1"})), ({"keep": True}, None)],
+    ids=["not asked", "keep"],
+)
+def test_a_given_frame_stands_on_a_shot_that_is_not_drawn_again(made, changes, shots):
+    plan = change(three_shots(), "2", **changes)
+    board = Storyboard(plan).with_pair(FramePair("2", grey(40), given=frozenset({"start"})))
+    drawings = KeptDrawings(Fields(), Project(made.folder), shots=shots)
+    counted = drawings.to_draw(board, MemoryPack(), SAMPLING)
+    pair = draw(board, drawings, MemoryPack(), SAMPLING, ignore)[0].pair("2")
+    assert drawings.drawn == list(counted) == []
+    assert pair.digests == (grey(40).digest, made.board.pair("2").end.digest)
+    assert pair.given == {"start"} and not pair.name
+
+
+def test_an_approved_shot_keeps_its_start_when_the_shot_before_changes(tmp_path):
+    one = Film(tmp_path)
+    plan = change(three_shots(), "2", continues=True)
+    one.run(plan)
+    before = one.board.pair("2")
+    plan = change(change(plan, "2", keep=True), "1", description="new")
+    assert one.run(plan)[0] == ["1"]
+    assert one.board.pair("2").digests == before.digests
+
+
 def test_a_repainted_picture_counts_as_a_swap(made):
     path = made.folder / f"{made.board.pair('2').name}_end.png"
     write_picture(path, 255 - read_picture(path))
@@ -307,34 +335,49 @@ def test_a_full_disk_is_named_and_leaves_no_half_take(tmp_path, full_disk):
     assert list(tmp_path.iterdir()) == []
 
 
-SLOW_WRITER = """
-import sys, time
-from fractions import Fraction
-from pathlib import Path
-from pathlib import Path
-import torch
-from stage_core.project import Made, Project
-from stage_core.story.timeline import Clip
+def another_process(target, folder):
+    """A process that writes into a folder, and what it says meanwhile; a copy of this one where
+    the system can make one, which is quicker than to begin anew."""
+    can_copy = "fork" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("fork" if can_copy else None)
+    hears, says = context.Pipe(duplex=False)
+    process = context.Process(target=target, args=(folder, says))
+    process.start()
+    return process, hears
+
+
 class Slow:
-    def __len__(self): return 200
+    """Frames that take their time, and say when each is wanted."""
+
+    def __init__(self, says):
+        self.says = says
+
+    def __len__(self):
+        return 200
+
     def __iter__(self):
-        for _ in range(200):
-            print("frame", flush=True)
+        for _ in range(len(self)):
+            self.says.send("frame")
             time.sleep(0.05)
             yield torch.zeros(64, 64, 3, dtype=torch.uint8)
-Project(Path(sys.argv[1])).keep_take(Clip("1", Slow(), Fraction(8)), Made("key", "slow"))
-"""
+
+
+def film_slowly(folder, says):
+    Project(folder).keep_take(Clip("1", Slow(says), Fraction(8)), Made("key", "slow"))
+
+
+def film_three_shots(folder, says):
+    says.send("begins")
+    Film(folder).run(three_shots())
 
 
 def test_a_writer_killed_in_the_middle_leaves_no_take(tmp_path):
-    writer = subprocess.Popen(
-        [sys.executable, "-c", SLOW_WRITER, str(tmp_path)], stdout=subprocess.PIPE
-    )
+    writer, hears = another_process(film_slowly, tmp_path)
     for _ in range(3):
-        assert writer.stdout.readline()
+        assert hears.recv()
     writer.kill()
-    writer.wait()
-    writer.stdout.close()
+    writer.join()
+    assert writer.exitcode != 0
     project = Project(tmp_path)
     assert project.find_take("key") is None
     assert Film(tmp_path).run(three_shots())[1] == ["1", "2", "3"]
@@ -344,23 +387,12 @@ def test_a_writer_killed_in_the_middle_leaves_no_take(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-ANOTHER_WRITER = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from test_takes import Film, three_shots
-print("begins", flush=True)
-Film(Path(sys.argv[1])).run(three_shots())
-"""
-
-
 def test_two_processes_in_one_folder_leave_a_sound_film(tmp_path):
-    here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", ANOTHER_WRITER, str(tmp_path), here]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline()
-        Film(tmp_path).run(three_shots())
-    assert other.returncode == 0
+    other, hears = another_process(film_three_shots, tmp_path)
+    assert hears.recv()
+    Film(tmp_path).run(three_shots())
+    other.join()
+    assert other.exitcode == 0
     assert Film(tmp_path).run(three_shots()) == ([], [])
 
 
@@ -368,7 +400,79 @@ def test_eviction_removes_old_takes_but_never_one_in_use(made):
     made.run(change(three_shots(), "2", take=2))
     project = Project(made.folder, limit_bytes=0)
     assert project.evict() == ("2_t01",)
+    assert Project(made.folder).told_of_removed(()) == ()
+    (said,) = Project(made.folder).told_of_removed(("2_t01",))
+    assert said == "unused takes removed, the film's exceed 20 GB: 2_t01"
     assert made.run(change(three_shots(), "2", take=2)) == ([], [])
+
+
+def filmed_within(folder, plan, limit_bytes, sampling=SAMPLING):
+    """The board and the takes removed when a folder may hold so many bytes."""
+    project = Project(folder, limit_bytes)
+    board, memory = draw(
+        Storyboard(plan), KeptDrawings(Fields(), project), MemoryPack(), sampling, ignore
+    )
+    takes = KeptTakes(Fields(), project)
+    return film(board, takes, memory, sampling, ignore), takes.removed
+
+
+def test_a_film_above_the_limit_keeps_all_that_it_has_just_filmed(tmp_path):
+    board, removed = filmed_within(tmp_path, three_shots(), limit_bytes=1)
+    assert [len(list(board.clips[shot_id].frames)) for shot_id in ("1", "2", "3")] == [4, 4, 4]
+    assert removed == []
+
+
+def test_an_earlier_take_that_a_run_has_found_again_is_not_evicted(made):
+    made.run(change(three_shots(), "1", take=2))
+    plan = change(three_shots(), "3", take=2)
+    board, removed = filmed_within(made.folder, plan, limit_bytes=1)
+    assert len(list(board.clips["1"].frames)) == 4
+    # What the film used last stays until it is known to use something else.
+    assert removed == []
+    Project(made.folder).save(board)
+    assert Project(made.folder, limit_bytes=1).evict() == ("3_t01", "1_t02")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", '{"schema": "stage.Board.9", "in_use": {}}', '{"schema": "stage.Board.1", "in_use": []}'],
+)
+def test_a_board_file_that_cannot_be_understood_evicts_nothing_and_is_kept(made, text):
+    path = made.folder / "board.json"
+    path.write_text(text, encoding="utf-8")
+    assert Project(made.folder, limit_bytes=1).evict() == ()
+    Project(made.folder).save(made.board)
+    assert (made.folder / "board.unread.json").read_text(encoding="utf-8") == text
+    path.write_text("again", encoding="utf-8")
+    Project(made.folder).save(made.board)
+    assert (made.folder / "board.unread-2.json").read_text(encoding="utf-8") == "again"
+
+
+def test_a_board_file_that_cannot_be_read_is_never_written_over(made):
+    path = made.folder / "board.json"
+    path.unlink()
+    path.mkdir()
+    for act in (Project(made.folder).evict, lambda: Project(made.folder).save(made.board)):
+        with pytest.raises(StorageError, match=r"board\.json cannot be read"):
+            act()
+
+
+def test_sweeping_goes_on_when_another_process_was_quicker(tmp_path):
+    class Listed:
+        def glob(self, pattern):
+            return [tmp_path / "gone", tmp_path / "old"]
+
+    (tmp_path / "old").touch()
+    os.utime(tmp_path / "old", (0, 0))
+    remove_older(Listed(), "*", 1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b.mkv", "board.json", 5])
+def test_a_forged_record_names_no_file_but_a_result_of_its_folder(tmp_path, name):
+    stamp = {"file": name, "sha256": "", "bytes": 0, "mtime_ns": 0}
+    Ledger(tmp_path).write(Record("1_t01", TAKE, "1", "key", 1, {"film": stamp}, {}))
+    assert Ledger(tmp_path).get("1_t01") is None
 
 
 def test_own_writing_is_no_foreign_change_but_a_deleted_take_is(made):

@@ -6,7 +6,6 @@ import math
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
 
@@ -16,10 +15,11 @@ from einops import rearrange
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ...encoding.dual import Once
 from ...story.brief import ShotBrief
 from ...story.cinematography import CameraMovement
 from ...story.frames import FramePair, Keyframe, Picture, pixel_digest
-from ...story.timeline import Clip
+from ...story.timeline import Clip, MadeFrames
 from ..protocol import Grid, OnStep, Sampling, filming_seed
 from .registration import similarity_between
 from .sketch import Sketch, stage_shot
@@ -42,6 +42,10 @@ _AT_THE_END_OF = {
     "down": lambda aspect: zoom_about(0.5j / aspect, 1 / CLOSER),
 }
 _OPPOSITE = {"in": "out", "out": "in", "right": "left", "left": "right", "up": "down", "down": "up"}
+
+# A few numbers for every two pictures, found in a tenth of a second: a clip is played for its
+# preview, for a sheet and in the film.
+_MOTIONS: Once[Similarity] = Once(1024)
 
 Rule = Callable[[float], Tensor]
 """The picture, [H, W, 3] uint8, at a progress in [0, 1] of the shot."""
@@ -81,7 +85,7 @@ class Animatic:
         placed = self._placed(brief, keyframes)
         num_frames = self.grid.num_frames(brief.shot, brief.frame_format)
         shoot = partial(self._shoot, brief, placed, sampling, on_step)
-        return Clip(brief.shot.id, _Frames(num_frames, shoot), self.grid.rate)
+        return Clip(brief.shot.id, MadeFrames(num_frames, shoot), self.grid.rate)
 
     def _placed(self, brief: ShotBrief, keyframes: tuple[Keyframe, ...]) -> dict[int, Picture]:
         """The pictures by the frame of the clip that they become, in order.
@@ -132,20 +136,6 @@ class Animatic:
             yield frame
 
 
-@dataclass(frozen=True, eq=False)
-class _Frames:
-    """Frames that are made anew in every iteration."""
-
-    num_frames: int
-    make: Callable[[], Iterator[Tensor]]
-
-    def __len__(self) -> int:
-        return self.num_frames
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return self.make()
-
-
 def _fitted(image: Tensor, width: int, height: int) -> Tensor:
     """`image` cut to the aspect and brought to the size; itself where it has that size."""
     if image.shape == (height, width, 3):
@@ -167,9 +157,14 @@ def _rule(
 
 
 def _morph(start: Tensor, end: Tensor) -> Rule:
-    motion = Similarity() if torch.equal(start, end) else similarity_between(start, end)
+    digests = pixel_digest(start), pixel_digest(end)
+    motion = _MOTIONS.get(digests, lambda: _motion(start, end))
     morph = Morph.between(_planes(start), _planes(end), motion)
     return lambda progress: _pixels(morph.at(progress))
+
+
+def _motion(start: Tensor, end: Tensor) -> Similarity:
+    return Similarity() if torch.equal(start, end) else similarity_between(start, end)
 
 
 def _through(stops: Mapping[float, Tensor]) -> Rule:

@@ -161,12 +161,13 @@ def _area(rows: list[list[float]]) -> float:
 
 def _before_lens(seen: np.ndarray) -> np.ndarray:
     """The polygon's part in front of the lens: Sutherland and Hodgman 1974, one plane."""
-    kept = []
-    for a, b in zip(seen, np.roll(seen, -1, axis=0), strict=True):
+    kept, rows = [], seen.tolist()
+    for a, b in zip(rows, rows[1:] + rows[:1], strict=True):
         if a[2] >= NEAR:
             kept.append(a)
         if (a[2] >= NEAR) != (b[2] >= NEAR):
-            kept.append(a + (b - a) * ((NEAR - a[2]) / (b[2] - a[2])))
+            share = (NEAR - a[2]) / (b[2] - a[2])
+            kept.append([x + (y - x) * share for x, y in zip(a, b, strict=True)])
     return np.array(kept).reshape(-1, 3)
 
 
@@ -282,8 +283,7 @@ def _near_frame(flat: np.ndarray, reach: float, view: View) -> bool:
 
 def _scattered(rows: np.ndarray, shown: np.ndarray) -> list:
     result: list = [None] * len(shown)
-    outlines = [row.ravel().tolist() for row in rows]
-    for place, row in zip(np.flatnonzero(shown).tolist(), outlines, strict=True):
+    for place, row in zip(np.flatnonzero(shown).tolist(), _rows(rows), strict=True):
         result[place] = row
     return result
 
@@ -359,4 +359,5 @@ def _filled(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _rows(outlines: np.ndarray) -> list[list[float]]:
-    return outlines.reshape(len(outlines), -1).tolist()
+    """Outlines [M, points, 2] as lists x0, y0, x1, y1, ..."""
+    return outlines.reshape(len(outlines), 2 * outlines.shape[1]).tolist()

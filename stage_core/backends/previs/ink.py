@@ -216,13 +216,15 @@ class Canvas:
 
     def panel(self) -> np.ndarray:
         """The smoothed picture on paper, [H, W, 3] uint8."""
-        smooth = np.asarray(self._image.reduce(SUPERSAMPLE), dtype=np.uint16)
-        return ((smooth * _paper(self.size)) >> 8).astype(np.uint8)
+        light = np.array(self._image.reduce(SUPERSAMPLE), dtype=np.uint16)
+        light *= _paper(self.size)
+        light >>= 8
+        return light.astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=2)
 def _paper(size: tuple[int, int]) -> np.ndarray:
-    """Light that paper tooth and marker streaks let through, in 256ths, [H, W, 1] uint16."""
+    """Light that paper tooth and marker streaks let through, in 256ths, [H, W, 3] uint16."""
     width, height = size
     rng = random.Random(73)
     tooth = np.frombuffer(rng.randbytes(width * height), dtype=np.uint8).reshape(height, width)
@@ -234,4 +236,5 @@ def _paper(size: tuple[int, int]) -> np.ndarray:
         - 5.0 * np.asarray(coarse) / 255.0
         - 6.0 * np.asarray(streaks) / 255.0
     )
-    return light.round().astype(np.uint16)[..., None]
+    # All channels alike, written out: numpy is slow to spread one over three.
+    return np.repeat(light.round().astype(np.uint16)[..., None], 3, axis=2)

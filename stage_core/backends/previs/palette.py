@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ _ACCENT_SALT = "accent 18444"
 """Of 20000 salts the one that spreads frequent first names best over the accents."""
 
 
+@functools.lru_cache(maxsize=8192)
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """`a` with `share` of `b`, from 0 to 1."""
     return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from ..sound import SAMPLE_RATE
 from .cut import Cut, Part, SoundFile, Source, one_line, url
 from .timecode import EDITING_RATES, drops
 
@@ -14,7 +15,6 @@ _FORMAT, _DISSOLVE = "r1", "r2"
 # The identifier of Final Cut Pro's own Cross Dissolve.
 _DISSOLVE_UID = "FxPlug:4731E73A-8DAC-4113-9A30-AE85B1761265"
 _BT709 = "1-1-1 (Rec. 709)"
-_SAMPLE_RATE = 48_000
 
 
 def fcpxml(cut: Cut) -> str:
@@ -106,7 +106,7 @@ class _Document:
 
     def _audio(self, sound: SoundFile) -> str:
         length = {"start": "0s", "duration": self._seconds(sound.num_frames)}
-        kind = {"hasAudio": "1", "audioSources": "1", "audioRate": str(_SAMPLE_RATE)}
+        kind = {"hasAudio": "1", "audioSources": "1", "audioRate": str(SAMPLE_RATE)}
         kind["audioChannels"] = str(sound.num_channels)
         return self._asset(sound.file, sound.name, {**length, **kind})
 

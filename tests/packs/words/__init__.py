@@ -1,5 +1,8 @@
-"""A pack for tests: random conditioning in the place of a large text encoder."""
+"""A pack for tests: random conditioning in the place of a large text encoder, small films."""
 
+import importlib
+import sys
+from fractions import Fraction
 from types import SimpleNamespace
 
 import torch
@@ -33,11 +36,42 @@ class WordsLoader(io.ComfyNode):
         return io.NodeOutput(Words())
 
 
+class SmallShotModel(io.ComfyNode):
+    """The same Wan, which films 416 x 240 pixels."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TEST_SmallShotModel",
+            category="test",
+            inputs=[io.Custom("STAGE_SHOT_MODEL").Input("model")],
+            outputs=[io.Custom("STAGE_SHOT_MODEL").Output()],
+        )
+
+    @classmethod
+    def grid_of(cls, inputs):
+        return _pack("stage_core.backends.protocol").Grid(416 * 240, 16, Fraction(16), 4)
+
+    @classmethod
+    def reads_of(cls, inputs):
+        return _pack("nodes.native.wan").READS
+
+    @classmethod
+    def execute(cls, model) -> io.NodeOutput:
+        return io.NodeOutput(type(model)(model.networks, model.settings, cls.grid_of({})))
+
+
+def _pack(module: str):
+    # ComfyUI imports a pack under a name made of its path.
+    name = next(name for name in sys.modules if name.endswith("stage-film"))
+    return importlib.import_module(f"{name}.{module}")
+
+
 class WordsExtension(ComfyExtension):
     """What ComfyUI loads."""
 
     async def get_node_list(self):
-        return [WordsLoader]
+        return [WordsLoader, SmallShotModel]
 
 
 async def comfy_entrypoint():

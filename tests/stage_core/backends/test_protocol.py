@@ -60,8 +60,11 @@ def test_a_model_without_a_rate_keeps_the_films_frames():
 
 
 @SEEDS
-def test_an_explicit_seed_is_used_literally(seed_of):
-    assert seed_of(replace(SHOT, seed=42, drawing=2, take=3), Sampling(seed=7)) == 42
+def test_an_explicit_seed_is_used_literally_and_gives_others_to_later_results(seed_of):
+    counted = [replace(SHOT, seed=42, drawing=n, take=n) for n in (1, 2, 3)]
+    assert seed_of(counted[0], Sampling(seed=7)) == 42
+    assert len({seed_of(shot, Sampling(seed=7)) for shot in counted}) == 3
+    assert seed_of(counted[1], Sampling(seed=8)) == seed_of(counted[1], Sampling(seed=7))
 
 
 @SEEDS

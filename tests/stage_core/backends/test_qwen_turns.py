@@ -73,7 +73,7 @@ def test_only_one_network_is_on_the_device_at_a_time(tmp_path):
     stream = turns._placement.stream
     count = turns._num_resident
     assert count > 0 and not stream.resident  # Decoding was last.
-    turns.draw(lambda: None)
+    turns.draw(lambda: None, (1,))
     assert len(stream.resident) == count
     turns.read()
     assert turns._is_reading and not stream.resident

@@ -120,3 +120,10 @@ def test_held_keyframes_are_recognised_at_both_ends_of_a_clip():
     columns = film(keyframes=keyframes).float().mean(dim=(1, 3))
     assert columns[0, -1] - columns[0, 0] > 200
     assert columns[-1, 0] - columns[-1, -1] > 200
+
+
+def test_the_films_negative_counts_beside_the_shots_own():
+    own = replace(SHOT, negative="rain")
+    found = [draw(order(own, negative=film)).digests for film in ("", "fog")]
+    assert found[0] != found[1]
+    assert found[1] == draw(order(replace(SHOT, negative="rain, fog"))).digests

@@ -14,6 +14,7 @@ from stage_core.backends.wan_tiny import KINDS, tiny_wan
 from stage_core.offload.placed import Offload, OffloadPolicy
 from stage_core.story.brief import ShotBrief
 from stage_core.story.frames import FramePair, Keyframe, Picture, no_frames
+from stage_core.story.members import Member
 from stage_core.story.memory import MemoryFrame, MemoryPack
 from stage_core.story.shot_list import FrameFormat, Shot
 
@@ -57,11 +58,13 @@ def ends(shot, seed=1):
     return FramePair(shot.id, picture(seed), picture(seed + 1)).keyframes(shot.num_frames)
 
 
-def jobs(count=3, halfways=None):
+def jobs(count=3, halfways=None, num_frames=13):
+    """Orders for the first shots; 13 frames are five of the model, two latent ones."""
     halfways = halfways or [Nowhere()] * count
+    shots = [replace(shot, num_frames=num_frames) for shot in SHOTS[:count]]
     return [
         FilmJob(brief(shot), ends(shot, 10 * place), halfways[place])
-        for place, shot in enumerate(SHOTS[:count])
+        for place, shot in enumerate(shots)
     ]
 
 
@@ -85,9 +88,9 @@ def switching(kind="two experts"):
 
 @EACH
 def test_a_film_in_phases_has_the_clips_of_shot_by_shot(kind):
-    together = films(switching(kind), jobs())
+    together = films(switching(kind), jobs(num_frames=25))
     alone = switching(kind)
-    one_by_one = [films(alone, [order])[0] for order in jobs()]
+    one_by_one = [films(alone, [order])[0] for order in jobs(num_frames=25)]
     assert all(torch.equal(a, b) for a, b in zip(together, one_by_one, strict=True))
 
 
@@ -124,6 +127,24 @@ def test_weights_move_once_per_film_whatever_the_number_of_shots():
     assert reports[0].moved_bytes == reports[0].moved_bytes_by_shot
 
 
+def test_weights_move_once_per_film_whatever_the_number_of_takes():
+    moved, made = [], []
+    for count in (1, 3):
+        model = switching()
+        encode = model.networks.vae.network.encode
+        model.networks.vae.network.encode = lambda video, e=encode: made.append(1) or e(video)
+        takes = [
+            replace(job, brief=replace(job.brief, shot=replace(job.brief.shot, take=take)))
+            for take in range(1, count + 1)
+            for job in jobs(2)
+        ]
+        films(model, takes)
+        moved.append(model.report.moved_bytes)
+    assert moved[0] == moved[1]
+    # Each shot's condition once for all of its takes.
+    assert len(made) == 2 + 2
+
+
 def sampled(sampler):
     model = switching()
     return WanShots(model.source, replace(model.sampling, sampler=sampler))
@@ -134,8 +155,11 @@ def whole_film(sampler):
     return films(sampled(sampler), jobs())
 
 
-@pytest.mark.parametrize("after", (1, 2, 5, 7, 12))
-@pytest.mark.parametrize("sampler", ["unipc", "euler"])
+@pytest.mark.parametrize(
+    # Euler remembers nothing of the steps before.
+    ("sampler", "after"),
+    [*(("unipc", after) for after in (1, 2, 5, 7, 12)), ("euler", 2), ("euler", 7)],
+)
 def test_a_stopped_film_goes_on_where_it_rested_with_the_same_pixels(sampler, after):
     model, whole = sampled(sampler), whole_film(sampler)
     halfways, left = [Resting() for _ in SHOTS], [after]
@@ -211,7 +235,7 @@ def test_a_led_model_takes_a_keyframe_at_the_nearest_group_and_tells_how_near_it
     assert 0 < met.levels < 255
     told = [said for said in model.remarks if "levels from its picture" in said]
     where = f"keyframe at {planned} of 24 is moved to and filmed at {index} of the model's 8"
-    assert (where in "".join(told)) == (0 < index < 8)
+    assert (where in "".join(told)) == (planned in (4, 8, 20))
 
 
 def test_keyframes_of_one_group_are_refused():
@@ -308,3 +332,41 @@ def test_the_report_is_a_line_that_a_person_can_read():
     assert said.startswith("weights moved: 0.0004")
     assert "shot by shot it would be 0.001" in said
     assert "encode 1.0 s, experts 20.0 s; keyframes met within" in said
+
+
+def test_all_shots_are_checked_before_a_network_is_loaded():
+    loaded = []
+    model = tiny_wan()
+    model = WanShots(replace(model.source, load=lambda: loaded.append(1)), model.sampling)
+    long = FilmJob(brief(replace(SHOTS[1], num_frames=400)), (), Nowhere())
+    says = r"shot 2: .* 81 well; plan at most 243 of its 400 frames, divide it into 2 shots"
+    with pytest.raises(ValueError, match=says):
+        films(model, [*jobs(1), long])
+    assert loaded == []
+
+
+@pytest.mark.parametrize(("network", "named"), [("high", "shot 1"), ("text", "shots 1 to 2")])
+def test_out_of_memory_is_one_sentence_that_names_the_shot(network, named):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    model = tiny_wan()
+    part = getattr(model.networks, network)
+    getattr(part, "network", part).register_forward_hook(full)
+    says = rf"^{named}: out of memory on cpu while filming; clips that were filmed are kept"
+    with pytest.raises(MemoryError, match=says):
+        films(model, jobs(2))
+
+
+def test_a_member_that_the_words_name_is_looked_at_in_any_spelling():
+    model, keyframes = tiny_wan("led"), ends(SHOTS[0])
+    shot = replace(SHOTS[0], cast=())
+
+    def named(name, seed):
+        frame = MemoryFrame(picture(seed), "reference", names=(name,))
+        told = replace(brief(shot, MemoryPack(references=(frame,))), members=(Member("J\u00f6"),))
+        return model.film(told, keyframes, Sampling(), quiet).frames
+
+    assert not torch.equal(named("J\u00f6", 5), named("JO\u0308", 6))
+    assert torch.equal(named("Ben", 5), named("Ben", 6))
+    assert "members" in model.reads

@@ -1,9 +1,12 @@
 """The measurements of streaming say what they measure, and find what they should."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
+
+import pytest
 
 from stage_core.bench import stream
 from stage_core.bench.rows import Row
@@ -25,9 +28,11 @@ def quiet(_):
     pass
 
 
-def test_streamed_numbers_are_those_in_place():
+@pytest.mark.parametrize("kind", ["Wan", pytest.param("Qwen", marks=pytest.mark.slow)])
+def test_streamed_numbers_are_those_in_place(monkeypatch, kind):
+    monkeypatch.setattr(stream, "KINDS", {kind: stream.KINDS[kind]})
     rows = stream.equality(quiet, TINY)
-    assert len(rows) == 16 and all(row.met for row in rows)
+    assert len(rows) == 8 and all(row.met for row in rows)
 
 
 def test_wrong_numbers_would_be_seen(monkeypatch):
@@ -56,8 +61,8 @@ def test_times_are_of_both_lengths():
 
 
 def test_weights_from_a_mapped_file_take_two_blocks_of_ram_however_long_it_goes_on():
-    # A process of its own: what other tests have freed would hide it.
-    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, check=True)
+    # An allocator that keeps what was freed, out of which the slots could be taken unseen.
+    keeps = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000000"}
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, check=True, env=keeps)
     held, growth = json.loads(done.stdout)
-    # 2.1 of blocks of 12 MB; these have 3, beside which the allocator's own pages count for more.
-    assert 1.5 < held["value"] < 2.4 and growth["value"] < 5
+    assert 1.9 < held["value"] <= 2.1 and growth["value"] < 5

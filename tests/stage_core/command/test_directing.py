@@ -12,6 +12,7 @@ from stage_core.backends.load import load_shot_model, load_storyboard_model
 from stage_core.backends.protocol import Sampling
 from stage_core.encoding.prompts import shot_prompt
 from stage_core.encoding.video_prompts import video_prompt
+from stage_core.keys import drawing_key, filming_key
 from stage_core.pipeline import draw
 from stage_core.planning.planner import PlanSettings, plan
 from stage_core.project import Project
@@ -23,7 +24,7 @@ from stage_core.story.members import Member, MemberKind
 from stage_core.story.memory import MemoryPack
 from stage_core.story.shot_list import FrameFormat
 from stage_core.story.storyboard import Storyboard
-from stage_core.takes import KeptDrawings, drawing_key, filming_key
+from stage_core.takes import KeptDrawings
 
 SAMPLING = Sampling()
 IDA = Member("Ida", MemberKind.CHARACTER, "woman in a red coat, grey braid")
@@ -156,3 +157,9 @@ def test_plans_are_named_by_their_title_and_never_written_over(tmp_path, capsys,
 def test_what_cannot_be_planned_is_said_in_one_sentence(options, message, capsys, tmp_path):
     assert main(["plan", "T", "--out", str(tmp_path / "p.md"), *options]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_length_that_is_none_is_answered_with_one(capsys):
+    with pytest.raises(SystemExit):
+        main(["plan", "T", "--seconds", "abc"])
+    assert "'abc' is no number of seconds, such as 30" in capsys.readouterr().err

@@ -49,15 +49,15 @@ def test_a_shot_of_which_nothing_is_made_is_compared_too(one):
     board = Storyboard(three_shots())
     found = compared(board, "1", one.project)
     assert found == () and "nothing" in report(found)
-    assert side_by_side(board, found, one.project).ndim == 3
+    assert side_by_side(found, one.project).ndim == 3
 
 
 def test_every_result_has_its_row_and_old_ones_are_left_out(one, board):
     found = compared(board, "3", one.project)
-    rows = [side_by_side(board, found[:n], one.project).shape[0] for n in (1, 2, 5)]
+    rows = [side_by_side(found[:n], one.project).shape[0] for n in (1, 2, 5)]
     assert rows[1] == 2 * rows[0] and rows[2] == 5 * rows[0]
     many = found[2:] * MOST_SHOWN
-    assert side_by_side(board, many, one.project).shape[0] == MOST_SHOWN * rows[0]
+    assert side_by_side(many, one.project).shape[0] == MOST_SHOWN * rows[0]
 
 
 def test_the_takes_play_side_by_side_for_the_planned_length(one, board, tmp_path):

@@ -222,6 +222,7 @@ def test_a_repainted_picture_counts_as_a_swap(at, made, tmp_path):
     assert board.pair("2").given == {"end"} and not board.pair("2").end.image.any()
 
 
+@pytest.mark.usefixtures("small_sketches")
 def test_the_laws_hold_with_the_embedded_models(tmp_path):
     one = SmallFilm(tmp_path, load_storyboard_model("sketch"), load_shot_model("animatic"))
     made = one.make(Storyboard(three_shots()))[0]

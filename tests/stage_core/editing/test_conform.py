@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stage_core.editing.conform import conform, cover, nearest
@@ -90,10 +90,29 @@ def test_blending_mixes_the_neighbours_in_proportion():
 @settings(deadline=None)
 @given(st.integers(1, 40), st.integers(2, 60))
 def test_blending_pins_the_ends_and_is_linear_in_time(num_own, num_frames):
+    # A film one frame short of the clip's own time keeps that time.
+    assume(2 * (num_own - 1) - (num_frames - 1) != 1)
     shown = levels(conform(Clip("1", numbered(num_own), Fraction(12)), num_frames, FILM, mix))
     exact = [index * (num_own - 1) / (num_frames - 1) for index in range(num_frames)]
     assert len(shown) == num_frames
     assert max(abs(a - b) for a, b in zip(shown, exact, strict=True)) <= 0.5001
+
+
+@pytest.mark.parametrize("seconds", [1, 3, 5])
+def test_from_16_to_24_frames_a_second_every_third_frame_is_the_clips_own(seconds):
+    # What Wan makes of so many seconds, and what is planned of them.
+    num_own, num_frames = 16 * seconds + 1, 24 * seconds
+    asked = []
+
+    def between(first, second, place):
+        asked.append(place)
+        return first
+
+    clip = Clip("1", numbered(num_own), Fraction(16))
+    shown = levels(conform(clip, num_frames, FILM, between))
+    assert shown[0] == 0 and shown[-1] == num_own - 1
+    assert shown[:-1:3] == list(range(0, num_own - 1, 2))
+    assert set(asked) == {Fraction(1, 3), Fraction(2, 3)}
 
 
 @settings(deadline=None)

@@ -11,6 +11,7 @@ import torch
 
 from stage_core.editing.export import ExportOptions, export
 from stage_core.errors import StorageError
+from stage_core.media import sound_of
 from stage_core.story.timeline import Sound
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (200, 30, 90), (128, 128, 128)]
@@ -108,15 +109,15 @@ def test_sound_is_cut_or_filled_to_the_length_of_the_film(tmp_path, sample_rate,
     assert (np.abs(heard[:, 20_000:40_000]).max() > 0.3) == (seconds > 1)
 
 
-def test_bad_samples_are_mended_and_said(tmp_path, caplog):
+def test_bad_samples_are_mended_and_said(tmp_path):
     samples = torch.full((1, 48_000), 3.0)
     samples[0, :24_000] = float("nan")
-    options = ExportOptions(Sound(samples, 48_000))
-    export(moving(24, 16, 16), tmp_path / "a.mp4", Fraction(24), 24, options)
+    sound, notes = sound_of(samples, 48_000, "score")
+    export(moving(24, 16, 16), tmp_path / "a.mp4", Fraction(24), 24, ExportOptions(sound))
     heard = decoded_sound(tmp_path / "a.mp4")
     assert np.isfinite(heard).all()
     assert np.abs(heard[:, 4000:20_000]).max() < 0.1
-    assert "24000 samples" in caplog.text
+    assert "24000 samples" in "".join(notes)
 
 
 def test_metadata_comes_back_under_its_own_names(tmp_path):

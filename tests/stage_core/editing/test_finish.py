@@ -109,6 +109,13 @@ def test_another_picture_is_not_matched():
     assert fit_colours(picture(1), 255 - picture(1)) is None
 
 
+def test_a_plain_frame_is_matched_to_a_plain_one_of_nearly_its_levels_alone():
+    black, grey = (torch.full_like(picture(1), level) for level in (0, 12))
+    assert fit_colours(black, picture(1)) is None and fit_colours(picture(1), black) is None
+    assert fit_colours(black, black + 255) is None
+    assert fit_colours(black, grey).error_after == 0
+
+
 def test_matching_says_the_error_before_and_after():
     start, end, notes = picture(1), picture(2), []
     board = filmed(start, end, move(start, end, 17, error=12))

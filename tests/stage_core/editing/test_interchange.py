@@ -16,13 +16,14 @@ from stage_core.editing.interchange.otio import otio
 from stage_core.editing.interchange.timecode import (
     EDITING_RATES,
     editing_rate,
-    one_hour,
     timecode,
 )
 from stage_core.editing.render import render
 from stage_core.story.cinematography import CUT, Transition, TransitionKind
 from stage_core.story.shot_list import FrameFormat, Shot, ShotList
 from stage_core.story.timeline import Clip, Timeline
+
+from .lists import read_by_opentimelineio, read_by_pycmx, read_fcpxml, seconds
 
 opentimelineio = pytest.importorskip("opentimelineio")
 pycmx = pytest.importorskip("pycmx")
@@ -78,93 +79,6 @@ def shown(items):
                 own = frames[place] * (1 - weight) + own * weight
             frames[place] = own
     return [frames[place] for place in range(len(frames))]
-
-
-def read_by_opentimelineio(text):
-    """What plays when, as opentimelineio reads it."""
-    timeline = opentimelineio.adapters.read_from_string(text, "otio_json")
-    (track,) = timeline.video_tracks()
-    items, join = [], (0, 0)
-    for child in track:
-        if isinstance(child, opentimelineio.schema.Transition):
-            join = child.in_offset.value, child.out_offset.value
-            continue
-        place, (before, after) = child.range_in_parent(), join
-        first, end = place.start_time.value, place.end_time_exclusive().value
-        items.append([first - before, end, before + after, *_source(child, before)])
-        if len(items) > 1:
-            items[-2][1] += after
-        join = (0, 0)
-    return [[int(v) if v is not None else None for v in item] for item in items]
-
-
-def _source(child, before):
-    if isinstance(child, opentimelineio.schema.Gap):
-        return None, 0
-    available = child.media_reference.available_range
-    needed = child.source_range.start_time.value - before
-    assert available.start_time.value <= needed
-    assert child.source_range.end_time_exclusive() <= available.end_time_exclusive()
-    return int(child.name[-1]), needed
-
-
-def frame_of(code, rate):
-    return opentimelineio.opentime.RationalTime.from_timecode(code, float(rate)).to_frames()
-
-
-def read_by_pycmx(texts, rate):
-    """What plays when, as pycmx reads it and opentimelineio counts its timecodes."""
-    items = []
-    for text in texts:
-        for event in pycmx.parse_cmx3600(io.StringIO(text)).events:
-            edit = event.edits[-1]
-            if not edit.channels.video:
-                continue
-            first, end = (
-                frame_of(code, rate) - one_hour(rate) for code in (edit.record_in, edit.record_out)
-            )
-            source_in, source_out = (frame_of(c, rate) for c in (edit.source_in, edit.source_out))
-            assert source_in >= 0 and source_out - source_in == end - first
-            join = edit.transition.effect_duration if edit.transition.dissolve else 0
-            if join:
-                # An event ends where the next begins; its dissolve plays on under that.
-                items[-1][1] += join
-                (left, _) = event.edits
-                leaves = items[-1][4] + first - items[-1][0]
-                assert left.black or frame_of(left.source_in, rate) == leaves
-            items.append([first, end, join, None if edit.black else int(edit.source), source_in])
-    return items
-
-
-def read_fcpxml(text):
-    """What plays when, as the FCPXML Reference defines it."""
-    root = ElementTree.fromstring(text)
-    rate = 1 / seconds(root.find("resources/format").get("frameDuration"))
-    spine, items, join = root.find(".//spine"), [], None
-    place = 0
-    for child in spine:
-        first, length = (seconds(child.get(name)) * rate for name in ("offset", "duration"))
-        assert first.denominator == length.denominator == 1
-        if child.tag == "transition":
-            join = first, length
-            continue
-        assert first == place
-        place += length
-        begin, frames = join if join else (first, 0)
-        if join:
-            items[-1][1] = begin + frames
-        shot, source_in = None, 0
-        if child.tag == "asset-clip":
-            shot = int(child.get("name")[-1])
-            source_in = seconds(child.get("start")) * rate - (first - begin)
-        items.append([begin, first + length, frames, shot, source_in])
-        join = None
-    return [[None if v is None else int(v) for v in item] for item in items]
-
-
-def seconds(text):
-    assert text.endswith("s")
-    return Fraction(text[:-1])
 
 
 @given(films())

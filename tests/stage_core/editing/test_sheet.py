@@ -9,15 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stage_core.editing.lettering import Hand, shorten, text_width, wrap
-from stage_core.editing.sheet import (
-    draw_sheet,
-    first_frames,
-    mark,
-    num_sheets,
-    strip,
-    timecode,
-)
+from stage_core.editing.sheet import draw_sheet, first_frames, num_sheets, timecode
 from stage_core.editing.slate import draw_movement
+from stage_core.editing.strips import mark, padded, strip
 from stage_core.story.cinematography import CameraMovement, Transition, TransitionKind
 from stage_core.story.frames import FramePair, Picture
 from stage_core.story.shot_list import FrameFormat, Shot, ShotList
@@ -181,3 +175,10 @@ def test_letters_that_no_font_has_are_one_question_mark_or_lose_their_accent(mon
     assert text_width("\u65e5\u672c\u8a9e", HAND) == text_width("?", HAND)
     assert text_width("caf\u00e9", HAND) == text_width("cafe", HAND)
     lettering._word_letters.cache_clear()
+
+
+def test_pages_are_padded_with_their_own_paper():
+    small, large = torch.full((2, 3, 3), 9).byte(), torch.full((4, 3, 3), 7).byte()
+    pages = padded([small, large])
+    assert [page.shape for page in pages] == [(4, 3, 3)] * 2
+    assert (pages[0] == 9).all() and (pages[1] == 7).all()

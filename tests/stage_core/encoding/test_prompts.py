@@ -71,7 +71,16 @@ def test_templates_come_back_from_metadata_as_they_were():
     assert Templates.from_metadata({"format": "pt"}) is None
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"with_picture": {"text": "a{}"}}'])
+UNREADABLE = (
+    "{",
+    "[]",
+    '{"with_picture": {"text": "a{}"}}',
+    '{"with_picture": {"text": 5}, "words_only": {"text": "a{}"}, "released": true}',
+    '{"with_picture": {"text": "a{}", "drop": "4"}, "words_only": {"text": "a{}"}, "released": 1}',
+)
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
 def test_metadata_that_cannot_be_read_are_refused(text):
     with pytest.raises(ValueError, match=r"stage\.templates of this checkpoint cannot be read"):
         Templates.from_metadata({"stage.templates": text})
@@ -84,6 +93,19 @@ def test_a_folder_without_the_released_text_gives_none(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert find_templates(tmp_path) is None
     assert "broken.zip" in caplog.text
+
+
+def test_a_damaged_archive_is_passed_over_and_named(tmp_path, caplog):
+    place = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("prompts.py", "X = 'You are {}'\n" * 99)
+    stored = bytearray(place.read_bytes())
+    # After the header of thirty bytes and the name: what is there can no longer be inflated.
+    stored[40:60] = b"\xff" * 20
+    place.write_bytes(stored)
+    with caplog.at_level(logging.WARNING):
+        assert find_templates(tmp_path) is None
+    assert "damaged.zip" in caplog.text
 
 
 def test_our_own_wording_asks_for_start_above_end():
@@ -109,7 +131,7 @@ def test_a_prompt_of_ones_own_replaces_what_is_made_from_the_fields():
 def test_the_shots_negative_comes_before_the_films_and_a_space_stands_for_none():
     assert negative_prompt(brief()) == " "
     assert negative_prompt(brief(negative="fog")) == "fog"
-    assert negative_prompt(brief(replace(SHOT, negative="rain"), negative="fog")) == "rain"
+    assert negative_prompt(brief(replace(SHOT, negative="rain"), negative="fog")) == "rain, fog"
 
 
 def test_one_picture_stands_before_the_words():

@@ -1,6 +1,7 @@
 """What the benchmark of the kernels counts."""
 
 from itertools import islice
+from types import ModuleType
 
 import torch
 
@@ -46,9 +47,12 @@ def test_speeds_are_compared_with_the_copy_plain_pytorch_and_compiled_code(monke
     few = islice(cases("cpu", qwen_tokens=3, wan_tokens=3), 5)
     monkeypatch.setattr(kernel_speed, "cases", lambda device: few)
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    monkeypatch.setattr(kernel_speed, "_copied", lambda: 1e9)
-    # Ours, plain and compiled; the first moves a thousandth of what the copy does in its time.
-    monkeypatch.setattr(kernel_speed, "seconds_of", lambda *_: [1e-3, 8e-3, 2e-3])
+    monkeypatch.setattr(kernel_speed, "_copied", lambda device: 1e9)
+    monkeypatch.setattr(kernel_speed, "_kitchen", lambda: ModuleType("comfy_kitchen"))
+    # Ours, plain, compiled, and comfy-kitchen's where it has the operations; the first moves a
+    # thousandth of what the copy does in its time.
+    times = [1e-3, 8e-3, 2e-3, 3e-3]
+    monkeypatch.setattr(kernel_speed, "seconds_of", lambda device, *those: times[: len(those)])
     rows = {row.name: row for row in kernel_speed.speeds(lambda text: None)}
     case = "norm, rotation, packing: Wan, across heads"
     assert rows["copy within the GPU"].value == 1
@@ -59,3 +63,6 @@ def test_speeds_are_compared_with_the_copy_plain_pytorch_and_compiled_code(monke
     )
     assert rows["queries and keys of Wan"].value == 2 and not rows["queries and keys of Wan"].met
     assert abs(rows["against torch.compile, geometric mean"].value - 2) < 1e-9
+    theirs = "against comfy-kitchen"
+    assert rows[f"norm, rotation, packing: Qwen-Image, each head: {theirs}"].value == 3
+    assert f"{case}: {theirs}" not in rows

@@ -125,5 +125,5 @@ def test_a_thread_and_a_stream_of_their_own_do():
 def test_kernels_are_faster_than_what_they_replace():
     torch.use_deterministic_algorithms(False)
     for case in cases("cuda"):
-        fused, plain = seconds_of(case.fused, case.plain)
+        fused, plain = seconds_of(torch.device("cuda"), case.fused, case.plain)
         assert fused < plain, case.name

@@ -225,6 +225,15 @@ def test_ranks_are_stabilised_where_the_file_says_so(tmp_path, where, stabilised
     assert found.scale == (3 if stabilised else 1.5)
 
 
+@pytest.mark.parametrize("said", ["[]", "5", '{"transformer.lora_alpha": null}', "{"])
+def test_settings_that_say_nothing_are_left_out(tmp_path, said):
+    down, up = factors(rank=4)
+    stored = {f"{LAYER}.lora_A.weight": down, f"{LAYER}.lora_B.weight": up}
+    path = save(tmp_path / "x.safetensors", stored, {"lora_adapter_metadata": said})
+    (found,) = read(path).layers.values()
+    assert found.scale == 1
+
+
 def test_peft_settings_of_another_file_do_not_count(tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 6, "use_rslora": true}')
     (found,) = read(written(tmp_path, "peft")).layers.values()

@@ -391,7 +391,10 @@ def test_blocks_without_weights_and_unknown_devices_are_refused():
         pack(nn.Linear(2, 2, device="meta"))
 
 
-def test_two_hundred_steps_and_sixty_four_shots_leave_nothing_behind():
+@pytest.mark.parametrize(
+    ("steps", "shots"), [(20, 6), pytest.param(200, 64, marks=pytest.mark.slow)]
+)
+def test_many_steps_and_shots_leave_nothing_behind(steps, shots):
     blocks, call = layers(width=64)
     call()
     size = pack(blocks[0]).num_bytes
@@ -403,14 +406,14 @@ def test_two_hundred_steps_and_sixty_four_shots_leave_nothing_behind():
     found = plan(Demand((size,) * 6, 0, 0, 1.0), Means(4 * size, 10**9))
     before, threads = tensors(), threading.active_count()
     with streamed(blocks, found, "cpu") as stream:
-        for _ in range(20):
+        for _ in range(steps // 10):
             call()
         after_warm = tensors()
-        for _ in range(180):
+        for _ in range(steps - steps // 10):
             call()
         assert tensors() == after_warm
         assert stream.traffic.dropped_bytes == 0
-    for _ in range(64):
+    for _ in range(shots):
         with streamed(blocks, found, "cpu"):
             call()
     assert tensors() == before and threading.active_count() == threads

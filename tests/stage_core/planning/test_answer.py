@@ -2,12 +2,14 @@
 
 import json
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stage_core.errors import AnswerError, PlanError
+from stage_core.planning.answer import read_answer
 from stage_core.planning.planner import PlanSettings, detect, plan
 from stage_core.story.cinematography import CameraAngle, CameraMovement, ShotScale
 from stage_core.story.members import MemberKind
@@ -255,3 +257,10 @@ def test_the_order_of_an_answer_is_no_id_so_that_a_film_keeps_its_own():
     earlier = plan("Nour leans over the rim.\n\nA rope runs down into the dark.")
     found = plan(GOOD, WANTED, earlier)
     assert found.ids[1:] == ("1", "2")
+
+
+def test_a_long_answer_that_no_thoughts_precede_is_read_at_once():
+    begun = time.process_time()
+    with pytest.raises(PlanError, match="holds no storyboard"):
+        read_answer("a storm " * 50_000)
+    assert time.process_time() - begun < 4

@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -70,12 +71,24 @@ def test_what_the_text_stops_in_is_marked():
     assert found.unfinished == {id(found.value), id(found.value["a"]), id(half)}
 
 
-@pytest.mark.parametrize("text", ["[" * 300_000, '{"a":' * 100_000, '{"a": "' + '" ' * 200_000])
+HOSTILE = (
+    "[" * 300_000,
+    '{"a":' * 100_000,
+    '{"a": "' + '" ' * 200_000,
+    '[" ' * 50_000 + '", {:',
+    "[" + "/*," * 200_000,
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_text_is_answered_at_once(text):
+    begun = time.process_time()
     try:
         json_values(text)
     except PlanError as error:
         assert "nested too deeply" in str(error)
+    # A fraction of a second when each character is read a few times; minutes when from each start.
+    assert time.process_time() - begun < 4
 
 
 def test_a_text_that_is_too_long_is_refused():

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import zipfile
 from dataclasses import replace
 
@@ -62,6 +63,7 @@ def test_a_saved_board_makes_nothing_on_another_machine(file, made, there):
         assert there.make(board)[1:] == ([], [])
 
 
+@pytest.mark.usefixtures("small_sketches")
 def test_the_same_with_the_embedded_models(tmp_path):
     models = load_storyboard_model("sketch"), load_shot_model("animatic")
     here, there = (SmallFilm(tmp_path / name, *models) for name in ("here", "there"))
@@ -306,6 +308,15 @@ def test_a_plan_that_is_huge_or_deep_or_no_json_is_refused(file, there, text, me
         opened(file, there)
 
 
+def test_the_lines_of_many_shots_are_found_without_reading_on_for_each(file, there, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "stage_core.sharing.record.line_of", lambda text, *path: asked.append(path) or 1
+    )
+    opened(file, there)
+    assert asked == [("shots",)]
+
+
 def test_what_is_no_archive_is_refused(file, there, tmp_path):
     data = file.read_bytes()
     for damaged in (b"", b"PK", b"no archive", data[:-30], data[: len(data) // 2]):
@@ -318,6 +329,31 @@ def test_what_is_no_archive_is_refused(file, there, tmp_path):
         opened(file, there)
     with pytest.raises(StorageError, match="not there"):
         opened(tmp_path / "gone.stage.zip", there)
+
+
+def test_what_fails_beside_the_archive_is_not_called_its_damage(file, there, monkeypatch):
+    def fails(pixels):
+        raise RuntimeError("no room left")
+
+    monkeypatch.setattr(Picture, "of", fails)
+    with pytest.raises(RuntimeError, match=r"^no room left$"):
+        opened(file, there)
+
+
+def test_a_file_that_is_locked_with_a_password_is_refused(file, there):
+    data = bytearray(file.read_bytes())
+    # The first of the general purpose flags, in the file's own header and in the directory.
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    file.write_bytes(data)
+    with pytest.raises(PlanError, match=r"damaged or no saved storyboard: .*encrypted"):
+        opened(file, there)
+
+
+def test_a_take_dated_before_1980_is_saved(here, made, there, tmp_path):
+    os.utime(here.project.folder / "1_t01.mkv", (0, 0))
+    save(made, here.project, tmp_path / "old.stage.zip")
+    assert opened(tmp_path / "old.stage.zip", there).missing == []
 
 
 def test_a_flipped_byte_is_noticed_and_nothing_is_kept(file, there):

@@ -7,6 +7,7 @@ import torch
 
 from stage_core import media
 from stage_core.errors import PlanError, StorageError
+from stage_core.sharing import cast_folder
 from stage_core.sharing.cast_folder import (
     CAST_FILE,
     MAX_BYTES,
@@ -134,6 +135,27 @@ def test_a_picture_that_would_be_huge_is_refused_before_it_is_unpacked(tmp_path)
     media.write_picture(tmp_path / "x.png", torch.zeros(1, 9000, 3, dtype=torch.uint8))
     with pytest.raises(PlanError, match="9000x1 pixels"):
         read_cast_folder(made(tmp_path, pictures=["x.png"]))
+
+
+def test_a_picture_named_often_is_unpacked_once_and_does_not_stay_in_memory(tmp_path, monkeypatch):
+    media.write_picture(tmp_path / "x.png", PICTURE.image)
+    folder, reads = made(tmp_path, pictures=["x.png"] * 8), []
+    read_picture = media.read_picture
+    monkeypatch.setattr(
+        media, "read_picture", lambda path: reads.append(path) or read_picture(path)
+    )
+    pictures = read_cast_folder(folder).pictures["Ida"]
+    assert len(pictures) == 8 and len(reads) == 1
+    assert torch.equal(pictures[0].image, PICTURE.image) and len(reads) == 2
+
+
+def test_pictures_that_are_huge_together_are_refused_before_one_is_unpacked(tmp_path, monkeypatch):
+    for name in ("x.png", "y.png"):
+        media.write_picture(tmp_path / name, PICTURE.image)
+    monkeypatch.setattr(cast_folder, "MAX_PIXELS", 31)
+    monkeypatch.setattr(media, "read_picture", None)
+    with pytest.raises(PlanError, match="have 32 pixels together; at most 31"):
+        read_cast_folder(made(tmp_path, pictures=["x.png", "y.png"]))
 
 
 def test_a_folder_without_a_cast_is_named(tmp_path):

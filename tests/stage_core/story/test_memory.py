@@ -52,6 +52,11 @@ def test_place_0_is_the_previous_end_even_before_the_cast():
     assert shown[4] == ("2", "start")
 
 
+def test_a_name_counts_in_any_spelling():
+    pack = film(2, references=(reference(98, "Ben"), reference(99, "JO\u0308  DE")))
+    assert pack.shown(Shot("3", cast=("j\u00f6 de",)))[1].picture.digest == picture(99).digest
+
+
 def test_place_0_of_the_first_shot_is_the_first_reference():
     pack = MemoryPack((reference(1, "Ana"), reference(2, "Ben")))
     assert [frame.picture.digest for frame in pack.shown(Shot("1"))] == [

@@ -87,6 +87,7 @@ def test_foreground_leaves_nine_tenths_of_the_breadth_free(scene, movement):
     shot = staged(
         "Maya waits.", scene, ("Maya",), scale=ShotScale.WIDE, movement=CameraMovement(movement)
     )
+    shot = dataclasses.replace(shot, size=(416, 240))
     rest = tuple(piece for piece in shot.pieces if piece.layer != FOREGROUND)
     plain = dataclasses.replace(shot, pieces=rest)
     covered = [
