@@ -1,6 +1,7 @@
 """For all tests: one thread, small pictures, a full disk when asked for, a running ComfyUI."""
 
 import contextlib
+import gc
 import os
 from dataclasses import replace
 
@@ -15,6 +16,12 @@ with contextlib.suppress(ImportError):
     import torch
 
     torch.set_num_threads(1)
+
+
+def pytest_collection_finish():
+    # What is imported by now stays until the end: the collector need not look at it each time.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

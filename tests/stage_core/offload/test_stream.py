@@ -401,7 +401,12 @@ def test_many_steps_and_shots_leave_nothing_behind(steps, shots):
 
     def tensors():
         gc.collect()
-        return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+        return [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
+
+    def more_than(others):
+        # Those of other tests may go at any time; held here, they do not take others' places.
+        known = set(map(id, others))
+        return sum(id(one) not in known for one in tensors())
 
     found = plan(Demand((size,) * 6, 0, 0, 1.0), Means(4 * size, 10**9))
     before, threads = tensors(), threading.active_count()
@@ -411,9 +416,11 @@ def test_many_steps_and_shots_leave_nothing_behind(steps, shots):
         after_warm = tensors()
         for _ in range(steps - steps // 10):
             call()
-        assert tensors() == after_warm
+        # The thread that copies may hold a block's two ends at this moment, whatever the steps.
+        assert more_than(after_warm) <= 2 < steps - steps // 10
         assert stream.traffic.dropped_bytes == 0
     for _ in range(shots):
         with streamed(blocks, found, "cpu"):
             call()
-    assert tensors() == before and threading.active_count() == threads
+    del after_warm
+    assert not more_than(before) and threading.active_count() == threads
