@@ -11,13 +11,14 @@ RANK, ALPHA = 4, 2.0
 LAYERS = ("self_attn.q", "self_attn.o", "cross_attn.v", "ffn.0")
 # (steps, guidance, shift, switch_at, guidance_low, sampler) of ComfyUI's own graphs:
 # video_wan2_2_14B_flf2v in both its forms, wan2.1_flf2v_720_f16, video_wan2_2_5B_ti2v,
-# video_wan_vace_14B_ref2v.
+# video_wan_vace_14B_ref2v. That one has one expert; two of VACE change over where the authors'
+# code does, below a noise of 0.875, which is after step 11 of 20 at shift 8.
 OFFICIAL = {
     "Wan 2.2 14B": (20, 4.0, 8.0, 10, 4.0, "euler"),
     "Wan 2.2 14B, 4 steps": (4, 1.0, 5.0, 2, 1.0, "euler"),
     "Wan 2.1 14B": (20, 3.0, 8.0, None, None, "uni_pc"),
     "Wan 2.2 5B": (20, 5.0, 8.0, None, None, "uni_pc"),
-    "Wan VACE": (20, 6.0, 8.0, 10, 6.0, "uni_pc"),
+    "Wan VACE": (20, 6.0, 8.0, 11, 6.0, "uni_pc"),
 }
 
 
