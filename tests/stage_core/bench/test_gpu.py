@@ -7,6 +7,9 @@ import pytest
 from stage_core.bench import gpu
 from stage_core.bench.rows import Row
 
+# What a benchmark measures takes its time; that it is right is tested beside what it measures.
+pytestmark = pytest.mark.slow
+
 FEW = replace(gpu.DRY, blocks={"Qwen": 4, "Wan": 4}, caps=(2**10, 10**9))
 
 
@@ -63,7 +66,6 @@ def missing():
     raise gpu.MissingPackageError("install it")
 
 
-@pytest.mark.slow
 def test_all_of_it_runs_without_a_gpu_and_says_nothing_of_goals(monkeypatch):
     monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: False)
     rows = gpu.measure(quiet)

@@ -8,6 +8,9 @@ import pytest
 
 from stage_core.bench.history import PACK, AllKeyframes, history
 
+# What a benchmark measures takes its time; that it is right is tested beside what it measures.
+pytestmark = pytest.mark.slow
+
 SMALL = (64, 48)
 
 LONG = """
@@ -36,7 +39,6 @@ def test_a_size_or_length_that_cannot_be_measured_is_refused(size, shots):
         history("pack", PACK, size, shots, quiet)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_last_of_64_shots_costs_what_the_fourth_does():
     # A process of its own: what other tests have freed would hide growth.

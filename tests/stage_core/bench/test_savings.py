@@ -7,6 +7,9 @@ import torch
 
 from stage_core.bench import savings
 
+# What a benchmark measures takes its time; that it is right is tested beside what it measures.
+pytestmark = pytest.mark.slow
+
 
 def quiet(*_):
     pass

@@ -3,6 +3,9 @@ import pytest
 from stage_core.bench.menu import MEASURES
 from stage_core.bench.shots import filming, keeping, moving
 
+# What a benchmark measures takes its time; that it is right is tested beside what it measures.
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
