@@ -28,7 +28,8 @@ SIZE, SMALL_SIZE = (832, 480), (208, 128)
 PACK = MemoryPack(capacity=2 * (EARLY_SHOT - 1), scale=MemoryScale.PAPER)
 # The board itself is drawn with the fewest steps there are; what is timed, as the model does.
 _QUICK = Sampling(steps=2, guidance=1.0)
-_REPEATS = 5
+# So many rounds at least, and so many seconds: short drawings differ more from one to the next.
+_ROUNDS, _ROUNDS_SECONDS = 5, 5.0
 _STEP = 16
 
 
@@ -151,7 +152,9 @@ class _Measured(TinyStoryboard):
         """Of the measured shots, drawn again in turns."""
         draw_again = super().draw  # In a comprehension super() has no class.
         briefs = [self.measured[place].brief for place in sorted(self.measured)]
-        runs = [[_seconds(draw_again, brief) for brief in briefs] for _ in range(_REPEATS)]
+        runs: list[list[float]] = []
+        while len(runs) < _ROUNDS or sum(map(sum, runs)) < _ROUNDS_SECONDS:
+            runs.append([_seconds(draw_again, brief) for brief in briefs])
         return tuple(map(min, zip(*runs, strict=True)))
 
     def _count(self, transformer: object, arguments: tuple) -> None:
