@@ -198,7 +198,8 @@ class Cast(io.ComfyNode):
         if save.strip():
             write_cast_folder(made, casts.cast_to_write(save.strip()))
         names = ", ".join(member.name for member in made.members) or "nobody"
-        host.say(f"{names}; {len(made.references())} pictures")
+        count = len(made.references())
+        host.say(f"{names}; {count} {'picture' if count == 1 else 'pictures'}")
         preview = to_image(_preview(made))
         return io.NodeOutput(made, preview, ui=ui.PreviewImage(preview))
 

@@ -11,8 +11,8 @@ from comfy_api.latest import io
 
 from ..stage_core.backends.protocol import Grid
 from . import host, lineage
-from .native.wan import MEMORY_READS, READS, SAMPLERS, SCHEDULES, NativeWan, WanSettings
-from .native.wan_checks import LARGE_MULTIPLE, SMALL_MULTIPLE, WanNetworks
+from .native.wan import MEMORY_READS, READS, SAMPLERS, SCHEDULES, NativeWan, NativeWanSettings
+from .native.wan_checks import LARGE_MULTIPLE, SMALL_MULTIPLE, NativeWanNetworks
 from .sockets import ShotModelSocket
 
 TWO_MODELS, FOUR_STEPS = "Wan 2.2 14B", "Wan 2.2 14B, 4 steps"
@@ -181,9 +181,9 @@ class ShotModel(io.ComfyNode):
         if model_low is not None and "switch_at" not in chosen:
             raise ValueError(f"the settings of {name} know one model; leave model_low empty")
         _check_names(cls)
-        networks = WanNetworks(model_high, model_low, clip, vae, clip_vision)
+        networks = NativeWanNetworks(model_high, model_low, clip, vae, clip_vision)
         grid = _grid(name, size)
-        model = NativeWan(networks, WanSettings(**chosen), grid)
+        model = NativeWan(networks, NativeWanSettings(**chosen), grid)
         if networks.is_vace != (name == VACE_MODEL):
             kind = "a Wan VACE" if networks.is_vace else "no Wan VACE"
             raise ValueError(

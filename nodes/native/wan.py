@@ -36,12 +36,12 @@ from ...stage_core.story.brief import ShotBrief, references_of
 from ...stage_core.story.frames import Keyframe, Picture, as_pixels
 from ...stage_core.story.shot_list import Shot
 from ...stage_core.story.timeline import Clip
-from .wan_checks import WanNetworks, check_networks
+from .moves import Moves
+from .wan_checks import NativeWanNetworks, check_networks
 from .wan_encoding import Encoders, Plates
-from .wan_sampling import SAMPLERS, SCHEDULES, Order, Phase, WanSettings, phases, sampled
-from .weights import Turns
+from .wan_sampling import SAMPLERS, SCHEDULES, NativeWanSettings, Order, Phase, phases, sampled
 
-__all__ = ["MEMORY_READS", "READS", "SAMPLERS", "SCHEDULES", "NativeWan", "WanSettings"]
+__all__ = ["MEMORY_READS", "READS", "SAMPLERS", "SCHEDULES", "NativeWan", "NativeWanSettings"]
 
 MEMORY_READS = READS | {"memory", "cast", "members", "between"}
 """What VACE reads of a brief; it films through keyframes between the ends."""
@@ -59,19 +59,19 @@ class NativeWan:
     # The node that films names the model by the graph above it.
     identity = "ComfyUI Wan"
 
-    def __init__(self, networks: WanNetworks, settings: WanSettings, grid: Grid):
+    def __init__(self, networks: NativeWanNetworks, settings: NativeWanSettings, grid: Grid):
         """Raises ValueError, in one sentence, for networks that do not belong together."""
         check_networks(networks, grid)
         phases(networks, settings)
         self.networks, self.settings, self.grid = networks, settings, grid
         self.reads = MEMORY_READS if networks.is_vace else READS
         self._encoders = Encoders(networks)
-        self._turns, self._notes = Turns(), ()
+        self._moves, self._notes = Moves(), ()
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of the last film: where keyframes went, which weights moved."""
-        return self._notes + ((str(self._turns),) if self._turns.uses else ())
+        return self._notes + ((str(self._moves),) if self._moves.uses else ())
 
     def film(
         self,
@@ -102,9 +102,9 @@ class NativeWan:
         """
         settings = self.settings.overridden(sampling)
         shoots = [self._shoot(place, job, sampling) for place, job in enumerate(jobs)]
-        self._turns = Turns()
+        self._moves = Moves()
         self._notes = ()
-        film = _Round(self.networks, self._encoders, settings, self._turns, on_step)
+        film = _Round(self.networks, self._encoders, settings, self._moves, on_step)
         size = self._round(shoots)
         for first in range(0, len(shoots), size):
             for shoot, images in film.made(shoots[first : first + size]):
@@ -190,14 +190,14 @@ class _Round:
 
     def __init__(
         self,
-        networks: WanNetworks,
+        networks: NativeWanNetworks,
         encoders: Encoders,
-        settings: WanSettings,
-        turns: Turns,
+        settings: NativeWanSettings,
+        moves: Moves,
         on_step: OnStep,
     ):
         self.networks, self.encoders, self.settings = networks, encoders, settings
-        self.turns, self.on_step = turns, on_step
+        self.moves, self.on_step = moves, on_step
 
     def made(self, shoots: Sequence[_Shoot]) -> Iterator[tuple[_Shoot, Tensor]]:
         """Each shoot with its pictures [T, H, W, C], in [0, 1] or a little beyond."""
@@ -264,7 +264,7 @@ class _Round:
         return partial(self._use, shoot)
 
     def _use(self, shoot: _Shoot, network: str) -> None:
-        self.turns.take(shoot.place, network, self.networks.num_bytes(network))
+        self.moves.take(shoot.place, network, self.networks.num_bytes(network))
 
 
 def _free_ram() -> int:

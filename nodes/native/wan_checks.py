@@ -19,7 +19,7 @@ _CHANNELS = {16: 36, 48: 48}
 
 
 @dataclass(frozen=True, eq=False)
-class WanNetworks:
+class NativeWanNetworks:
     """The host's networks of one shot model. `low` takes over from `high` when there is one."""
 
     high: ModelPatcher
@@ -61,7 +61,7 @@ def is_vace(model: ModelPatcher) -> bool:
     return hasattr(model.get_model_object("diffusion_model"), "vace_patch_embedding")
 
 
-def check_networks(networks: WanNetworks, grid: Grid) -> None:
+def check_networks(networks: NativeWanNetworks, grid: Grid) -> None:
     """Raises ValueError, in one sentence, for parts that do not belong together."""
     _check_model("model_high", networks.high)
     if networks.low is not None:
@@ -83,7 +83,7 @@ def check_networks(networks: WanNetworks, grid: Grid) -> None:
         )
 
 
-def check_text_width(networks: WanNetworks, width: int) -> None:
+def check_text_width(networks: NativeWanNetworks, width: int) -> None:
     """Raises ValueError for text of another width than the model reads."""
     wanted = networks.high.get_model_object("diffusion_model").text_dim
     if width != wanted:
@@ -92,7 +92,7 @@ def check_text_width(networks: WanNetworks, width: int) -> None:
         )
 
 
-def check_sight_width(networks: WanNetworks, width: int) -> None:
+def check_sight_width(networks: NativeWanNetworks, width: int) -> None:
     """Raises ValueError for an image encoder of another width than the model reads."""
     wanted = networks.high.get_model_object("diffusion_model").img_emb.proj[0].weight.shape[0]
     if width != wanted:
@@ -124,7 +124,7 @@ def _check_model(socket: str, model: ModelPatcher) -> None:
     )
 
 
-def _check_experts(networks: WanNetworks) -> None:
+def _check_experts(networks: NativeWanNetworks) -> None:
     high, low = networks.high, networks.low
     _check_model("model_low", low)
     if networks.start_only:
@@ -143,7 +143,7 @@ def _check_experts(networks: WanNetworks) -> None:
         )
 
 
-def _check_vae(networks: WanNetworks) -> None:
+def _check_vae(networks: NativeWanNetworks) -> None:
     vae, channels = networks.vae, networks.latent_channels
     if vae.latent_dim != 3:
         raise ValueError(f"vae is not for video; load {_LATENT_CHANNELS[channels]}")

@@ -22,7 +22,7 @@ from ...stage_core.encoding.dual import Once, fitted
 from ...stage_core.encoding.video_prompts import video_negative, video_prompt
 from ...stage_core.story.brief import ShotBrief
 from ...stage_core.story.frames import Picture
-from .wan_checks import WanNetworks, check_sight_width, check_text_width
+from .wan_checks import NativeWanNetworks, check_sight_width, check_text_width
 from .wan_sampling import Order
 
 _GREY, _WHITE = 0.5, 1.0
@@ -78,7 +78,7 @@ class Plates:
 class Encoders:
     """The encoders of a model; what they have made is kept for as long as it may be used."""
 
-    def __init__(self, networks: WanNetworks):
+    def __init__(self, networks: NativeWanNetworks):
         self.networks = networks
         self._texts: Once[list] = Once(_KEPT_TEXTS)
         self._sights: Once[Any] = Once(_KEPT_SIGHTS)

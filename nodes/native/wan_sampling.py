@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...stage_core.backends.protocol import Sampling
 from .preview import Preview
-from .wan_checks import WanNetworks
+from .wan_checks import NativeWanNetworks
 
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULES = comfy.samplers.KSampler.SCHEDULERS
@@ -23,7 +23,7 @@ Report = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class WanSettings:
+class NativeWanSettings:
     """The sampler's settings; shots of more frames than `longest` are refused.
 
     Of two models the second takes over after `switch_at` steps, with a guidance of its own.
@@ -38,7 +38,7 @@ class WanSettings:
     switch_at: int = 0
     guidance_low: float = 1.0
 
-    def overridden(self, sampling: Sampling) -> WanSettings:
+    def overridden(self, sampling: Sampling) -> NativeWanSettings:
         """These settings where `sampling` leaves them open."""
         steps = self.steps if sampling.steps is None else sampling.steps
         guidance = self.guidance, self.guidance_low
@@ -80,7 +80,7 @@ class Phase:
     last: int
 
 
-def phases(networks: WanNetworks, settings: WanSettings) -> tuple[Phase, ...]:
+def phases(networks: NativeWanNetworks, settings: NativeWanSettings) -> tuple[Phase, ...]:
     """What the models make, in order.
 
     Raises:
@@ -100,7 +100,7 @@ def phases(networks: WanNetworks, settings: WanSettings) -> tuple[Phase, ...]:
     )
 
 
-def sampled(order: Order, phase: Phase, settings: WanSettings, report: Report) -> Tensor:
+def sampled(order: Order, phase: Phase, settings: NativeWanSettings, report: Report) -> Tensor:
     """The latents after the steps of a phase, with the noise that is left in them."""
     (model,) = ModelSamplingSD3().patch(phase.model, settings.shift)
     return comfy.sample.sample(

@@ -123,11 +123,11 @@ def make(pack, experts, large_vae):
 
     def make(models=experts, clip=None, vae=large_vae, sight=None, grid=None, **settings):
         high, low = models
-        networks = checks.WanNetworks(high, low, clip or Words(), vae, sight)
+        networks = checks.NativeWanNetworks(high, low, clip or Words(), vae, sight)
         usual = {"steps": 2, "switch_at": 1, "guidance": 2.0, "guidance_low": 2.0, "shift": 5.0}
         usual |= {"sampler": "euler", "schedule": "simple", "longest": 17}
         grid = grid or Grid(LARGE_AREA, 16, Fraction(16), 4)
-        return module.NativeWan(networks, module.WanSettings(**{**usual, **settings}), grid)
+        return module.NativeWan(networks, module.NativeWanSettings(**{**usual, **settings}), grid)
 
     return make
 

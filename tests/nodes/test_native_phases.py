@@ -92,7 +92,7 @@ def test_weights_moved_do_not_grow_with_the_number_of_shots(together, make, jobs
     for count in (1, MANY):
         model = make()
         together(model, jobs(count))
-        moved[count] = model._turns
+        moved[count] = model._moves
     high, low = (expert.model_size() for expert in experts)
     once = Words.patcher.model_size() + high + low + 2 * model.networks.vae.patcher.model_size()
     assert moved[1].num_bytes == moved[MANY].num_bytes == once
@@ -191,4 +191,4 @@ def test_long_films_go_in_rounds_and_come_out_the_same(pack, together, make, job
     for one, other in zip(together(model, jobs()), wanted, strict=True):
         assert torch.equal(one, other)
     once = model.networks.high.model_size()
-    assert model._turns.num_bytes_of("model_high") == 2 * once
+    assert model._moves.num_bytes_of("model_high") == 2 * once

@@ -18,7 +18,7 @@ class Use:
 
 
 @dataclass
-class Turns:
+class Moves:
     """The uses of networks in the order they were made.
 
     Counted as if one network at a time had room in VRAM: what is moved then is the most that can
