@@ -73,6 +73,34 @@ def output(pack, tmp_path, monkeypatch) -> Path:
     return tmp_path / "output"
 
 
+@pytest.fixture
+def run(node, output):
+    """Runs a node by its id with default widgets and these inputs, as ComfyUI does.
+
+    Gives its outputs; `run.ui` is what it shows.
+    """
+    import torch
+
+    def run(node_id, **inputs):
+        cls = node(f"STAGE_{node_id}")
+        slots = {slot.id: getattr(slot, "default", None) for slot in cls.GET_SCHEMA().inputs}
+        widgets = {name: value for name, value in slots.items() if value is not None}
+        with torch.inference_mode():
+            made = cls.execute(**{**widgets, **inputs})
+        run.ui = made.ui
+        return made.result
+
+    return run
+
+
+@pytest.fixture
+def said(pack, monkeypatch) -> list[str]:
+    """What the nodes say, in order."""
+    texts = []
+    monkeypatch.setattr(pack.nodes.host, "say", texts.append)
+    return texts
+
+
 def _tree() -> Path | None:
     given = os.environ.get("COMFYUI_PATH", "").split(os.pathsep)[0]
     tree = Path(given or "~/comfy/ComfyUI").expanduser()

@@ -16,27 +16,6 @@ pytestmark = pytest.mark.comfy
 
 
 @pytest.fixture
-def run(node, output):
-    """Runs a node by its id with default widgets and these inputs; gives its outputs."""
-
-    def run(node_id, **inputs):
-        cls = node(f"STAGE_{node_id}")
-        slots = [slot for slot in cls.GET_SCHEMA().inputs if not slot.optional]
-        widgets = {slot.id: slot.default for slot in slots if hasattr(slot, "default")}
-        return cls.execute(**{**widgets, **inputs}).result
-
-    return run
-
-
-@pytest.fixture
-def said(pack, monkeypatch):
-    """What the nodes say, in order."""
-    texts = []
-    monkeypatch.setattr(pack.nodes.host, "say", texts.append)
-    return texts
-
-
-@pytest.fixture
 def board(run):
     plan = run("Script", text=STORY, **SCRIPT)[0]
     return run("STEP2Storyboard", storyboard=plan, shots="", redraw="what I changed")[0]

@@ -7,46 +7,12 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from .test_nodes import SCRIPT as WIDGETS
+from .test_nodes import STORY
+
 pytestmark = pytest.mark.comfy
 
-STORY = """Title: Two Doors
-
-INT. OFFICE - DAY
-
-[[shot: wide, 0.25s]]
-IDA opens a door.
-
-[[shot: medium, 0.25s]]
-IDA looks at the second door.
-
-[[shot: close-up, 0.25s]]
-The handle turns.
-"""
-SCRIPT = {"title": "", "look": "", "negative": "", "width": 64, "height": 48, "rate": "16"}
-SCRIPT |= {"seed": 0, "format": "auto", "text": STORY}
-
-
-@pytest.fixture
-def run(node, output):
-    """Runs a node by its id with default widgets and these inputs; gives its outputs."""
-
-    def run(node_id, **inputs):
-        cls = node(f"STAGE_{node_id}")
-        slots = {slot.id: getattr(slot, "default", None) for slot in cls.GET_SCHEMA().inputs}
-        widgets = {name: value for name, value in slots.items() if value is not None}
-        made = cls.execute(**{**widgets, **inputs})
-        run.ui = made.ui
-        return made.result
-
-    return run
-
-
-@pytest.fixture
-def said(pack, monkeypatch):
-    """What the nodes say, in order."""
-    texts = []
-    monkeypatch.setattr(pack.nodes.host, "say", texts.append)
-    return texts
+SCRIPT = {**WIDGETS, "text": STORY}
 
 
 @pytest.fixture

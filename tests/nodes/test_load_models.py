@@ -18,29 +18,6 @@ STREAMS = {"offload": "streams", "vram_gb": 0.0}
 
 
 @pytest.fixture
-def run(node, output):
-    """Runs a node by its id with default widgets and these inputs; gives its outputs."""
-
-    def run(node_id, **inputs):
-        cls = node(f"STAGE_{node_id}")
-        slots = cls.GET_SCHEMA().inputs
-        widgets = {s.id: s.default for s in slots if getattr(s, "default", None) is not None}
-        # As ComfyUI runs all nodes.
-        with torch.inference_mode():
-            return cls.execute(**{**widgets, **inputs}).result
-
-    return run
-
-
-@pytest.fixture
-def said(pack, monkeypatch):
-    """What the nodes say, in order."""
-    texts = []
-    monkeypatch.setattr(pack.nodes.host, "say", texts.append)
-    return texts
-
-
-@pytest.fixture
 def plan(run):
     """One shot of five frames."""
     return run("Script", text="[[shot: wide, 0.25s]]\nIDA opens a door.\n", **SCRIPT)[0]

@@ -25,31 +25,6 @@ SCRIPT |= {"seed": 0, "format": "auto"}
 
 
 @pytest.fixture
-def run(node, output, monkeypatch):
-    """Runs a node by its id with default widgets and these inputs; gives its outputs."""
-
-    def run(node_id, **inputs):
-        cls = node(f"STAGE_{node_id}")
-        widgets = {
-            slot.id: slot.default
-            for slot in cls.GET_SCHEMA().inputs
-            if getattr(slot, "default", None) is not None
-        }
-        return cls.execute(**{**widgets, **inputs}).result
-
-    return run
-
-
-@pytest.fixture
-def said(pack, monkeypatch):
-    """What the nodes say, in order."""
-    texts = []
-    for module in (pack.nodes.host,):
-        monkeypatch.setattr(module, "say", texts.append)
-    return texts
-
-
-@pytest.fixture
 def plan(run):
     return run("Script", text=STORY, **SCRIPT)[0]
 
