@@ -4,10 +4,10 @@ import pytest
 import torch
 from PIL import Image
 
-from .test_nodes import drawn, plan, red, run, said
+from .test_nodes import drawn, plan, red
 from .test_shot_sampler import film
 
-__all__ = ["drawn", "film", "plan", "run", "said"]
+__all__ = ["drawn", "film", "plan"]
 pytestmark = pytest.mark.comfy
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .test_nodes import SCRIPT, red, run, said  # noqa: F401
+from .test_nodes import SCRIPT, red
 
 pytestmark = pytest.mark.comfy
 
@@ -27,19 +27,19 @@ def given(tmp_path, pack, output, monkeypatch):
 
 
 @pytest.fixture
-def script(run, output):  # noqa: F811
+def script(run, output):
     def script(text, **inputs):
         return run("Script", text=text, **SCRIPT, **inputs)[0].shot_list
 
     return script
 
 
-def brief(run, **inputs):  # noqa: F811
+def brief(run, **inputs):
     inputs = {"theme": "IDA finds a well.", "num_shots": 4, "seconds": 0.0, **inputs}
     return run("DirectorBrief", **{"look": "ink", "language": "English", **inputs})
 
 
-def test_a_brief_asks_for_as_many_shots_as_script_then_demands(run, script):  # noqa: F811
+def test_a_brief_asks_for_as_many_shots_as_script_then_demands(run, script):
     instruction, template, count = brief(run)
     assert "Exactly 4 shots" in instruction and "ink" in instruction and count == 4
     assert len(script(template, num_shots=count).shots) == 4
@@ -54,7 +54,7 @@ def test_an_answer_is_read_and_held_to_its_number(script):
         script(json.dumps(ANSWER), num_shots=3)
 
 
-def test_a_cast_goes_into_the_plan_the_prompt_and_the_memory(run, script, said):  # noqa: F811
+def test_a_cast_goes_into_the_plan_the_prompt_and_the_memory(run, script, said):
     (cast, preview) = run("Cast", **MEMBER, image=red())
     plan = script("Nour waits. NOOR runs.\n\nRain.", cast=cast)
     assert plan.cast[0].description == "red coat" and "Nour" in plan.shots[0].cast
@@ -64,12 +64,12 @@ def test_a_cast_goes_into_the_plan_the_prompt_and_the_memory(run, script, said):
     assert "1 of the cast" in said[-1] and preview.shape[0] == 1
 
 
-def test_a_cast_is_in_what_is_asked(run):  # noqa: F811
+def test_a_cast_is_in_what_is_asked(run):
     cast, _ = run("Cast", **MEMBER)
     assert "Nour: red coat" in brief(run, cast=cast)[0]
 
 
-def test_who_has_no_picture_stands_as_a_card_of_name_and_look(run):  # noqa: F811
+def test_who_has_no_picture_stands_as_a_card_of_name_and_look(run):
     cast, card = run("Cast", **MEMBER)
     other = run("Cast", **{**MEMBER, "description": "green coat"})[1]
     assert card.shape == other.shape and not card.equal(other)
@@ -82,7 +82,7 @@ def test_who_has_no_picture_stands_as_a_card_of_name_and_look(run):  # noqa: F81
         assert image.std() > 0.01, "an empty grey says nothing"
 
 
-def test_casts_are_chained_kept_and_loaded(run, given, output):  # noqa: F811
+def test_casts_are_chained_kept_and_loaded(run, given, output):
     first, _ = run("Cast", **MEMBER, image=red())
     run("Cast", **{**MEMBER, "name": "Bo", "save": "two"}, cast=first)
     assert (output / "stage" / "cast" / "two" / "cast.json").is_file()
@@ -96,12 +96,12 @@ def test_casts_are_chained_kept_and_loaded(run, given, output):  # noqa: F811
 
 @pytest.mark.parametrize("name", ["../x", "/etc", "a/b", "..", "C:\\x", "con"])
 @pytest.mark.parametrize("widget", ["load", "save"])
-def test_no_folder_outside_is_read_or_written(run, given, widget, name):  # noqa: F811
+def test_no_folder_outside_is_read_or_written(run, given, widget, name):
     with pytest.raises(ValueError, match="no name of a folder"):
         run("Cast", **{**MEMBER, widget: name})
 
 
-def test_a_link_out_of_the_folder_is_refused(run, given, output, tmp_path):  # noqa: F811
+def test_a_link_out_of_the_folder_is_refused(run, given, output, tmp_path):
     (output / "stage" / "cast").mkdir(parents=True)
     (tmp_path / "outside").mkdir()
     (output / "stage" / "cast" / "x").symlink_to(tmp_path / "outside")
@@ -110,7 +110,7 @@ def test_a_link_out_of_the_folder_is_refused(run, given, output, tmp_path):  # n
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_the_fingerprint_of_a_cast_follows_its_folder(node, run, given):  # noqa: F811
+def test_the_fingerprint_of_a_cast_follows_its_folder(node, run, given):
     fingerprint = node("STAGE_Cast").fingerprint_inputs
     run("Cast", **{**MEMBER, "save": "c"})
     before = fingerprint(**{**MEMBER, "load": "c"})
@@ -119,6 +119,6 @@ def test_the_fingerprint_of_a_cast_follows_its_folder(node, run, given):  # noqa
     assert fingerprint(**MEMBER) == "" and "no cast" in fingerprint(**{**MEMBER, "load": "gone"})
 
 
-def test_a_description_without_a_name_is_refused(run, given):  # noqa: F811
+def test_a_description_without_a_name_is_refused(run, given):
     with pytest.raises(ValueError, match="no name"):
         run("Cast", **{**MEMBER, "name": " "})
