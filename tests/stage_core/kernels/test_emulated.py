@@ -59,8 +59,16 @@ def exact_heads(tokens, weight, rotation, heads):
 
 @pytest.mark.parametrize(
     ("dtype", "length", "width"),
-    # Float16 takes the way of bfloat16 but for the conversion of a number.
-    [*((dtype, *size) for dtype in DTYPES[:2] for size in SIZES), (DTYPES[2], *SIZES[1])],
+    [
+        *((dtype, *size) for dtype in DTYPES[:2] for size in SIZES),
+        (DTYPES[2], *SIZES[1]),
+        # Float16 takes the way of bfloat16 but for the conversion of a number.
+        *(
+            pytest.param(DTYPES[2], *size, marks=pytest.mark.slow)
+            for size in SIZES
+            if size != SIZES[1]
+        ),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("ranges", [1, 2])

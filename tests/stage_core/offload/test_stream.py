@@ -408,6 +408,10 @@ def test_many_steps_and_shots_leave_nothing_behind(steps, shots):
         known = set(map(id, others))
         return sum(id(one) not in known for one in tensors())
 
+    def settled(others):
+        # The thread that copies may hold the ends of a block at one moment and not at the next.
+        return any(not more_than(others) or time.sleep(0.02) for _ in range(50))
+
     found = plan(Demand((size,) * 6, 0, 0, 1.0), Means(4 * size, 10**9))
     before, threads = tensors(), threading.active_count()
     with streamed(blocks, found, "cpu") as stream:
@@ -416,8 +420,7 @@ def test_many_steps_and_shots_leave_nothing_behind(steps, shots):
         after_warm = tensors()
         for _ in range(steps - steps // 10):
             call()
-        # The thread that copies may hold a block's two ends at this moment, whatever the steps.
-        assert more_than(after_warm) <= 2 < steps - steps // 10
+        assert settled(after_warm)
         assert stream.traffic.dropped_bytes == 0
     for _ in range(shots):
         with streamed(blocks, found, "cpu"):
