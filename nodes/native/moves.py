@@ -48,8 +48,8 @@ class Moves:
     def __str__(self) -> str:
         shots = len({use.place for use in self.uses})
         return (
-            f"weights moved for {shots} shots: {self.num_bytes / _GB:.1f} GB by phase; "
-            f"by shot it would be {self.num_bytes_by_shot / _GB:.1f} GB"
+            f"weights moved for {shots} shots: {self.num_bytes / _GB:.3g} GB by phase; "
+            f"by shot it would be {self.num_bytes_by_shot / _GB:.3g} GB"
         )
 
 
