@@ -27,6 +27,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # like all, story and errors; training and the command line stand above everything.
 ARROWS = {
     "errors": set(),
+    "threads": set(),
     "packages": set(),
     "story": set(),
     "diffusion": set(),
@@ -36,7 +37,9 @@ ARROWS = {
     "media": {"atomic"},
     "encoding": {"diffusion"},
     "models": {"kernels"},
-    "backends": {"encoding", "diffusion", "models", "offload", "media", "packages"},
+    "backends": {
+        *("encoding", "diffusion", "models", "offload", "media", "packages", "threads"),
+    },
     "stories": set(),
     "planning": set(),
     "editing": {"atomic", "media"},
@@ -50,7 +53,7 @@ ARROWS = {
     "cutting": {"pipeline", "editing", "backends.protocol"},
     "bench": {
         *("backends", "encoding", "models", "kernels", "offload", "diffusion"),
-        *("pipeline", "planning", "project", "keys", "takes"),
+        *("pipeline", "planning", "project", "keys", "takes", "threads"),
     },
     "desk": {"planning", "project", "ledger", "editing", "media"},
     "sharing": {"desk", "project", "ledger", "media", "atomic"},

@@ -41,11 +41,11 @@ def _qwen(num_tokens: int) -> float:
         _empty(length, half, dtype=torch.complex64) for length in (_TEXT_TOKENS, num_tokens)
     )
     one = JointTokens(_empty(1, num_tokens, config.in_channels), words, turns)
-    rows = tuple(_empty(config.num_times, 6 * config.width) for _ in range(2))
     with torch.device("meta"):
         block = QwenBlock(config, nn).to(torch.bfloat16)
     embedding = _empty(config.num_times, config.width)
-    return _peak(block, hidden, lambda: block([(hidden, words)], [one], embedding, rows))
+    (level,) = block.levels([embedding])
+    return _peak(block, hidden, lambda: block([(hidden, words)], [one], embedding, level))
 
 
 def _wan(num_tokens: int) -> float:

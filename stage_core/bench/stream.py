@@ -23,6 +23,7 @@ from ..offload.plan import SPEEDS, Demand, HostTier, Means, Plan, plan
 from ..offload.slab import pack
 from ..offload.stream import streamed
 from ..offload.working import on_meta, peak_bytes, working_bytes
+from ..threads import one_thread
 from .rows import OnRow, Row, at_most
 from .subjects import KINDS, Size, Subject, in_eight_bits, qwen, with_lora
 
@@ -34,6 +35,7 @@ _PAIRS = 9
 _STEPS = 200
 _STEPS_TIMED = 3
 _MACHINES = 300
+_CASES = ("guided", "LoRA", "skipped blocks", "eight bits", "eight bits and LoRA")
 
 
 def measure(on_row: OnRow) -> tuple[Row, ...]:
@@ -47,23 +49,24 @@ def equality(on_row: OnRow, size: Size = SMALL) -> list[Row]:
     rows = []
     for kind, make in KINDS.items():
         for dtype in (torch.float32, torch.bfloat16):
-            for case in ("guided", "LoRA", "skipped blocks", "eight bits"):
+            for case in _CASES:
                 name = f"{kind} {str(dtype).removeprefix('torch.')}, {case}"
                 on_row(name)
-                ops = low_bit if case == "eight bits" else torch.nn
-                subject = make(replace(size, dtype=dtype), ops)
-                subject = with_lora(subject) if case == "LoRA" else subject
-                subject = in_eight_bits(subject) if case == "eight bits" else subject
+                small = "eight bits" in case
+                subject = make(replace(size, dtype=dtype), low_bit if small else torch.nn)
+                subject = with_lora(subject) if "LoRA" in case else subject
+                subject = in_eight_bits(subject) if small else subject
                 wrong = _different(subject, case == "skipped blocks")
                 rows.append(at_most(f"A1 {name}: numbers that differ", wrong, 0))
     return rows
 
 
+@one_thread()
 def times(on_row: OnRow, size: Size = TIMED, pairs: int = _PAIRS) -> list[Row]:
     """Streaming all blocks over none, in turns, and how long the program waited for weights.
 
-    The thread that copies takes processor time here, which the copy engine of a GPU does not: on
-    a busy machine the time says how much of a processor was left for it.
+    One thread computes and another copies, which takes a core of its own: the copy engine of a
+    GPU takes nothing from what computes.
     """
     rows = []
     for num_tokens, limit in ((size.num_tokens, 1.15), (size.num_tokens // 4, 1.2)):

@@ -49,9 +49,8 @@ def norm_modulate(x: Tensor, norm: Modulation | Affine, split: int = 0) -> Tenso
     """Tokens [B, N, D] normalised over D, and modulated; in their dtype.
 
     Raises:
-        ValueError: factors that do not fit the tokens.
+        ValueError: factors that do not fit the tokens, for a kernel; others PyTorch checks.
     """
-    _check(x, None, None, norm, split)
     if not launch.fuses(x, norm.scale, norm.shift):
         return _normed(x, norm, split)
     return _norm_modulate(x, norm.scale, norm.shift, split, norm.eps)
@@ -63,9 +62,8 @@ def gate_residual(x: Tensor, y: Tensor, gate: Tensor | None, split: int = 0) -> 
     `gate` is [B or 1, R, D], R as in `Modulation`.
 
     Raises:
-        ValueError: factors that do not fit the tokens.
+        ValueError: see `norm_modulate`.
     """
-    _check(x, y, gate, None, split)
     if not launch.fuses(x, y, gate):
         return _added(x, y, gate, split)
     return _gate_residual(x, y, gate, split)
@@ -77,9 +75,8 @@ def gate_residual_norm_modulate(
     """`gate_residual`, and `norm_modulate` of it: the norm is that of the sum as it is stored.
 
     Raises:
-        ValueError: factors that do not fit the tokens.
+        ValueError: see `norm_modulate`.
     """
-    _check(x, y, gate, norm, split)
     if not launch.fuses(x, y, gate, norm.scale, norm.shift):
         return reference(x, y, gate, norm, split)
     return _gate_residual_norm_modulate(x, y, gate, norm.scale, norm.shift, split, norm.eps)
@@ -312,6 +309,7 @@ def _run(
     split: int,
 ) -> tuple[Tensor | None, Tensor | None] | None:
     """The sum and the norm of it, those that are asked for; None where no kernel does it."""
+    _check(x, y, gate, norm, split)
     width = x.shape[-1]
     scale, shift = (norm.scale, norm.shift) if norm else (None, None)
     if width % launch.LANE_ELEMENTS or not 0 < width <= _WIDEST or not x.numel():

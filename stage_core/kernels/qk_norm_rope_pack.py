@@ -37,10 +37,9 @@ def qk_norm_rope_pack(
             `joint[:, start:start + N]`. All of it is written.
 
     Raises:
-        ValueError: shapes that do not fit each other.
+        ValueError: shapes that do not fit each other, for a kernel; others PyTorch checks.
     """
     turns, sines = rotation if isinstance(rotation, tuple) else (rotation, None)
-    _check(tokens, weight, (turns, sines), out)
     if launch.fuses(tokens, weight, turns, sines, out):
         _write(tokens, weight, turns, sines, out, eps)
     else:
@@ -52,29 +51,33 @@ def reference(
 ) -> None:
     """What `qk_norm_rope_pack` is, in plain PyTorch."""
     turns, sines = rotation if isinstance(rotation, tuple) else (rotation, None)
-    batch, length, *heads = out.shape
-    shape = weight.shape
-    least = max(1, NUMBERS_AT_ONCE * length // max(1, tokens.numel()))
-    for start in range(0, length, least):
-        place = slice(start, start + least)
-        some = tokens[:, place]
-        # The norm of one head, or that of all of them before they are told apart.
-        if shape[0] == heads[1]:
-            some = functional.rms_norm(some.view(batch, -1, *heads), shape, weight, eps)
-        else:
-            some = functional.rms_norm(some, shape, weight, eps).unflatten(2, heads)
-        its_turns = None if turns is None else turns[place, None]
-        its_sines = None if sines is None else sines[place, None]
-        out[:, place].copy_(_turned(some, its_turns, its_sines))
+    length, *heads = out.shape[1:]
+    if tokens.numel() <= NUMBERS_AT_ONCE:
+        out.copy_(_turned(_normed(tokens, weight, heads, eps), turns, sines))
+        return
+    most = max(1, NUMBERS_AT_ONCE * length // tokens.numel())
+    for start in range(0, length, most):
+        place = slice(start, start + most)
+        its = (None if turn is None else turn[place] for turn in (turns, sines))
+        out[:, place].copy_(_turned(_normed(tokens[:, place], weight, heads, eps), *its))
+
+
+def _normed(tokens: Tensor, weight: Tensor, heads: list[int], eps: float) -> Tensor:
+    """Tokens as [B, N, heads, D]; the norm is of one head, or of all before they are told apart."""
+    if weight.shape[0] == heads[1]:
+        return functional.rms_norm(tokens.unflatten(2, heads), weight.shape, weight, eps)
+    return functional.rms_norm(tokens, weight.shape, weight, eps).unflatten(2, heads)
 
 
 def _turned(heads: Tensor, turns: Tensor | None, sines: Tensor | None) -> Tensor:
-    """Pairs of channels of [B, N, heads, D] turned by [N, 1, D / 2], in float32."""
+    """Pairs of channels of [B, N, heads, D] turned by [N, D / 2], in float32."""
     if turns is None:
         return heads
+    turns = turns[:, None]
     pairs = heads.float().unflatten(-1, (-1, 2)).contiguous()
     if sines is None:
         return torch.view_as_real(torch.view_as_complex(pairs) * turns).flatten(-2)
+    sines = sines[:, None]
     one, two = pairs.unbind(-1)
     turned = [one * turns - two * sines, one * sines + two * turns]
     return torch.stack(turned, dim=-1).flatten(-2)
@@ -220,6 +223,7 @@ def macros(tokens: Tensor, weight: Tensor, turns: _Turns, out: Tensor) -> tuple[
 
 def _run(tokens: Tensor, weight: Tensor, turns: _Turns, out: Tensor, eps: float) -> bool:
     """Whether a kernel did it."""
+    _check(tokens, weight, turns, out)
     heads, width = out.shape[2:]
     fits = width % launch.LANE_ELEMENTS == 0 and width <= _WIDEST_HEAD
     if not fits or heads * width > _WIDEST or not out.numel() or not launch.aligned(out):

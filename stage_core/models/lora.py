@@ -1,4 +1,6 @@
-"""Low-rank adapters beside the linear layers of a network, whose own weights stay as they are.
+"""Low-rank adapters of the linear layers of a network, whose own weights stay as they are.
+
+They stand beside a layer; a weight of eight bits is widened with its adapters in it.
 
 Reads the multi-branch layout of the STAGE release, the layout of PEFT and diffusers, and that of
 ComfyUI. Source: Hu et al. 2021, arXiv:2106.09685.
@@ -16,6 +18,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..kernels.dequantise import Adapter
+from . import low_bit
 from .checkpoint import Weights
 
 _PART = re.compile(
@@ -63,6 +67,11 @@ class LowRank(nn.Module):
         self.up = nn.Parameter(factors.up, requires_grad=False)
         self.scale = factors.scale
         self.strength = strength
+
+    @property
+    def change(self) -> Adapter:
+        """What it adds to the weight of the layer."""
+        return Adapter(self.up, self.down, self.strength * self.scale)
 
     def forward(self, tokens: Tensor) -> Tensor:
         inner = functional.linear(tokens, self.down.to(tokens.dtype))
@@ -216,7 +225,8 @@ def _attach(linear: nn.Linear, adapter: LowRank, name: str) -> None:
         )
     if not hasattr(linear, "adapters"):
         linear.adapters = nn.ModuleList()
-        linear.register_forward_hook(_adapted)
+        if not isinstance(linear, low_bit.Linear):
+            linear.register_forward_hook(_adapted)
     linear.adapters.append(adapter.to(linear.weight.device))
 
 

@@ -5,7 +5,7 @@ A namespace of layers like torch.nn, for the `ops` of our transformers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from einops import rearrange
@@ -28,7 +28,12 @@ _LEAST_SCALE = 1e-8
 class Linear(nn.Linear):
     """A linear layer of any weight dtype; `scale_weight`, where there is one, multiplies it.
 
-    `wide` is the weight as numbers of that size, where a `Widener` keeps it for a while.
+    `wide` is the weight as numbers of that size, where a `Widener` keeps it for a while. Of the
+    `adapters` that `lora.attach` gives a layer, those of a weight that is widened join it there;
+    a weight that is wide stays as it is and has them beside it.
+
+    A call is `forward` and nothing else: to look for hooks takes Python longer than all of this,
+    a dozen times in a block.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True):
@@ -37,19 +42,36 @@ class Linear(nn.Linear):
         self.wide: Tensor | None = None
 
     def forward(self, tokens: Tensor) -> Tensor:
-        # From the registers: by name they take as long as the rest, a dozen times in a block.
-        own, weight = self._parameters, self.wide
-        if weight is None or weight.dtype != tokens.dtype:
-            weight, scale = own["weight"], self._buffers["scale_weight"]
-            if scale is not None or weight.dtype != tokens.dtype:
-                weight = dequantise(weight, scale).to(tokens.dtype)
-        return functional.linear(tokens, weight, own["bias"])
+        # From the registers: by name they take as long as the rest.
+        own = self._parameters
+        weight = own["weight"]
+        if weight.dtype == tokens.dtype and self._buffers["scale_weight"] is None:
+            output = functional.linear(tokens, weight, own["bias"])
+            return self._adapted(output, tokens) if self._modules else output
+        wide = self.wide
+        if wide is None or wide.dtype != tokens.dtype:
+            wide = torch.empty_like(weight, dtype=tokens.dtype)
+            self.widen(wide)
+        return functional.linear(tokens, wide, own["bias"])
+
+    __call__ = forward
+
+    def widen(self, out: Tensor) -> None:
+        """Write the weight as numbers of the size of `out`, [out, in], the adapters in it."""
+        changes = [adapter.change for adapter in self._adapters()]
+        kernels.dequantise(self.weight, self.scale_weight, out, changes)
 
     def quantise(self) -> None:
         """Store the weight in eight bits, unless it is."""
         if self.weight.dtype not in EIGHT_BITS:
             weight, self.scale_weight = quantise(self.weight)
             self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def _adapted(self, output: Tensor, tokens: Tensor) -> Tensor:
+        return output + sum(adapter(tokens) for adapter in self._adapters())
+
+    def _adapters(self) -> Iterable[nn.Module]:
+        return self._modules.get("adapters", ())
 
 
 class Widener:
@@ -72,7 +94,7 @@ class Widener:
             weight = layer.weight
             inside = room[start : start + weight.numel() * self._dtype.itemsize]
             layer.wide = inside.view(self._dtype).view(weight.shape)
-            kernels.dequantise(weight, layer.scale_weight, layer.wide)
+            layer.widen(layer.wide)
             start += self._room(layer)
 
     def narrow(self, layers: Sequence[nn.Module]) -> None:

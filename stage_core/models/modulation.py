@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +22,12 @@ KEPT_LEVELS = 64
 class NoiseLevel:
     """One noise level as the layers of a transformer see it.
 
-    `embedding` is what they all begin from, [B, D]. `rows` is what each makes of it, one entry
-    for each layer in the transformer's own form; None where layers are to make it themselves.
+    `embedding` is what they all begin from, [B, D]. `blocks` is what each block makes of it, in
+    the transformer's own form; None where blocks are to make it themselves.
     """
 
     embedding: Tensor
-    rows: tuple[tuple[Tensor, ...], ...] | None = None
+    blocks: tuple[Any, ...] | None = None
 
 
 class ModulationTable:

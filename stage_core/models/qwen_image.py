@@ -77,8 +77,8 @@ class QwenImage(nn.Module):
         """
         states = [(self.img_in(one.tokens), one.words) for one in sequences]
         for place, block in enumerate(self.transformer_blocks):
-            rows = level.rows[place] if level.rows else None
-            states = block(states, sequences, level.embedding, rows)
+            own = level.blocks[place] if level.blocks else None
+            states = block(states, sequences, level.embedding, own)
         noisy = level.embedding[: level.embedding.shape[0] // self.config.num_times]
         return [self.proj_out(self.norm_out(picture, noisy)) for picture, _ in states]
 
@@ -101,9 +101,9 @@ class QwenImage(nn.Module):
     @torch.no_grad()
     def _make_levels(self, times: Tensor) -> list[NoiseLevel]:
         embeddings = [self._embedding(time[None].to(self.device)) for time in times]
-        by_block = [block.modulations(embeddings) for block in self.transformer_blocks]
-        rows = zip(*by_block, strict=True)
-        return [NoiseLevel(*made) for made in zip(embeddings, rows, strict=True)]
+        by_block = [block.levels(embeddings) for block in self.transformer_blocks]
+        by_level = zip(*by_block, strict=True)
+        return [NoiseLevel(*made) for made in zip(embeddings, by_level, strict=True)]
 
     def _embedding(self, time: Tensor) -> Tensor:
         times = torch.cat([time, 0 * time][: self.config.num_times])

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -111,6 +110,34 @@ class _TimeMLP(nn.Module):
         return self.linear_2(functional.silu(self.linear_1(sinusoids)))
 
 
+@dataclass(frozen=True, eq=False)
+class Half:
+    """What the noise level does to one half of a block: before it, and to its result.
+
+    The gate is [B, R, D]; R is 2 where some tokens are without noise.
+    """
+
+    norm: Modulation
+    gate: Tensor
+
+
+Halves = tuple[Half, Half]
+"""That of the attention and that of the MLP."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlockLevel:
+    """What the noise level does in one block.
+
+    To words, to the pictures of a sequence whose tokens all have it, and, in a model with
+    `zero_cond_t`, to those of one where some are without noise.
+    """
+
+    words: Halves
+    pictures: Halves
+    two_times: Halves | None
+
+
 class QwenBlock(nn.Module):
     """One layer: both streams are modulated by the noise level and meet in the attention."""
 
@@ -123,87 +150,86 @@ class QwenBlock(nn.Module):
         self.attn = _JointAttention(width, heads, ops)
         self.img_mlp = _MLP(width, ops)
         self.txt_mlp = _MLP(width, ops)
+        self._parts = self.attn, self.txt_mlp, self.img_mlp
 
     def forward(
         self,
         states: list[State],
         sequences: Sequence[JointTokens],
         embedding: Tensor,
-        rows: tuple[Tensor, ...] | None,
+        level: BlockLevel | None,
     ) -> list[State]:
         """Pictures and words of every sequence, one layer on."""
-        rows = rows or (self.img_mod(embedding), self.txt_mod(self._noisy(embedding)))
-        words = _halves(rows[1], 1, 0)
-        made: dict[int | None, tuple[_Half, _Half]] = {}
+        level = level or self._level(self.img_mod(embedding), self.txt_mod(self._noisy(embedding)))
         following = []
         for (picture, text), one in zip(states, sequences, strict=True):
-            num_noisy = one.num_noisy if self._times == 2 else None
-            if num_noisy not in made:
-                made[num_noisy] = self._picture_changes(rows[0], num_noisy)
-            following.append(self._one(picture, text, one.rotation, (*made[num_noisy], *words)))
+            split = one.num_noisy if self._times == 2 else None
+            pictures = level.pictures if split is None else level.two_times
+            following.append(
+                self._one(picture, text, one.rotation, level.words, pictures, split or 0)
+            )
         return following
 
-    def modulations(self, embeddings: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-        """What `forward` takes as `rows`, for each embedding."""
+    def levels(self, embeddings: Sequence[Tensor]) -> list[BlockLevel]:
+        """What `forward` takes as `level`, for each embedding."""
         pictures = applied_on(self.img_mod, embeddings)
         texts = applied_on(self.txt_mod, [self._noisy(one) for one in embeddings])
-        return list(zip(pictures, texts, strict=True))
+        return list(map(self._level, pictures, texts))
 
     def level_layers(self) -> tuple[nn.Module, nn.Module]:
         """The linear layers that see the noise level alone."""
         return self.img_mod[1], self.txt_mod[1]
 
+    def _level(self, picture: Tensor, text: Tensor) -> BlockLevel:
+        """From rows for the pictures [R B, 6 D], of one time or of two, and for the words."""
+        two_times = _halves(picture, 2) if self._times == 2 else None
+        return BlockLevel(_halves(text, 1), _halves(self._noisy(picture), 1), two_times)
+
     def _noisy(self, rows: Tensor) -> Tensor:
         """Of rows for both times those of the noise level itself."""
         return rows[: len(rows) // self._times]
 
-    def _picture_changes(self, row: Tensor, num_noisy: int | None) -> tuple[_Half, _Half]:
-        if num_noisy is None:
-            return _halves(self._noisy(row), 1, 0)
-        return _halves(row, 2, num_noisy)
-
     def _one(
-        self, picture: Tensor, text: Tensor, rotation: Rotation, changes: tuple[_Half, ...]
+        self,
+        picture: Tensor,
+        text: Tensor,
+        rotation: Rotation,
+        of_text: Halves,
+        of_picture: Halves,
+        split: int,
     ) -> State:
-        first, second, text_first, text_second = changes
-        text_mixed, mixed = self.attn(
+        attention, text_mlp, picture_mlp = self._parts
+        text_first, text_second = of_text
+        first, second = of_picture
+        text_mixed, mixed = attention.mixed(
             norm_modulate(text, text_first.norm),
-            norm_modulate(picture, first.norm, first.split),
+            norm_modulate(picture, first.norm, split),
             rotation,
         )
         text, shifted_text = gate_residual_norm_modulate(
             text, text_mixed, text_first.gate, text_second.norm
         )
         picture, shifted = gate_residual_norm_modulate(
-            picture, mixed, first.gate, second.norm, first.split
+            picture, mixed, first.gate, second.norm, split
         )
-        text = gate_residual(text, self.txt_mlp(shifted_text), text_second.gate)
-        picture = gate_residual(picture, self.img_mlp(shifted), second.gate, second.split)
+        text = gate_residual(text, text_mlp.widened(shifted_text), text_second.gate)
+        picture = gate_residual(picture, picture_mlp.widened(shifted), second.gate, split)
         return picture, text
 
 
-class _Half(NamedTuple):
-    """What the noise level does to one half of a block: before it, and to its result.
-
-    The gate is [B, R, D]; R is 2 where tokens from `split` on are without noise.
-    """
-
-    norm: Modulation
-    gate: Tensor
-    split: int
-
-
-def _halves(row: Tensor, ranges: int, split: int) -> tuple[_Half, _Half]:
-    """For the attention and for the MLP, from [R B, 6 D]."""
-    row = row.unflatten(0, (ranges, -1)).transpose(0, 1)  # [B, R, 6 D]
-    shift, scale, gate, other_shift, other_scale, other_gate = row.chunk(6, dim=-1)
+def _halves(rows: Tensor, times: int) -> Halves:
+    """From rows [R B, 6 D] of so many times."""
+    rows = rows.unflatten(0, (times, -1)).transpose(0, 1)  # [B, R, 6 D]
+    shift, scale, gate, other_shift, other_scale, other_gate = rows.chunk(6, dim=-1)
     return (
-        _Half(Modulation(scale, shift), gate, split),
-        _Half(Modulation(other_scale, other_shift), other_gate, split),
+        Half(Modulation(scale, shift), gate),
+        Half(Modulation(other_scale, other_shift), other_gate),
     )
 
 
 class _JointAttention(nn.Module):
+    """The layers of an attention that a block calls by method: see `low_bit.Linear` on calls."""
+
     def __init__(self, width: int, heads: int, ops: ModuleType):
         super().__init__()
         self.heads = heads
@@ -217,38 +243,39 @@ class _JointAttention(nn.Module):
         self.norm_q, self.norm_k, self.norm_added_q, self.norm_added_k = (
             ops.RMSNorm(head_width, eps=EPSILON) for _ in range(4)
         )
+        # Together, since a layer by its name takes a third of what it takes to call it.
+        self._of_words = self.add_q_proj, self.add_k_proj, self.add_v_proj, self.to_add_out
+        self._of_pictures = self.to_q, self.to_k, self.to_v, self.to_out[0]
+        self._norms = (self.norm_added_q, self.norm_q), (self.norm_added_k, self.norm_k)
 
-    def forward(self, text: Tensor, picture: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
-        query = self._joint(
-            self.add_q_proj(text), self.norm_added_q, self.to_q(picture), self.norm_q, rotation
-        )
-        key = self._joint(
-            self.add_k_proj(text), self.norm_added_k, self.to_k(picture), self.norm_k, rotation
-        )
-        value = torch.cat([self.add_v_proj(text), self.to_v(picture)], dim=1)
-        mixed = functional.scaled_dot_product_attention(query, key, self._split(value))
+    def mixed(self, text: Tensor, picture: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
+        """Words [B, L, D] and pictures [B, N, D] after they have met."""
+        text_query, text_key, text_value, text_out = self._of_words
+        query, key, value, out = self._of_pictures
+        norms = self._norms
+        queries = self._joint(text_query(text), query(picture), norms[0], rotation)
+        keys = self._joint(text_key(text), key(picture), norms[1], rotation)
+        values = torch.cat([text_value(text), value(picture)], dim=1)
+        values = values.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        mixed = functional.scaled_dot_product_attention(queries, keys, values)
         mixed = mixed.transpose(1, 2).flatten(2)  # [B, L + N, D]
         length = text.shape[1]
-        return self.to_add_out(mixed[:, :length]), self.to_out[0](mixed[:, length:])
+        return text_out(mixed[:, :length]), out(mixed[:, length:])
 
     def _joint(
         self,
         text: Tensor,
-        text_norm: nn.Module,
         picture: Tensor,
-        picture_norm: nn.Module,
+        norms: tuple[nn.Module, nn.Module],
         rotation: Rotation,
     ) -> Tensor:
         """Heads [B, heads, L + N, D / heads] of both streams, each normed and turned."""
         batch, length, width = text.shape
         joint = text.new_empty(batch, length + picture.shape[1], self.heads, width // self.heads)
-        weight, other = text_norm.weight, picture_norm.weight
-        qk_norm_rope_pack(text, weight, rotation[0], joint[:, :length], text_norm.eps)
-        qk_norm_rope_pack(picture, other, rotation[1], joint[:, length:], picture_norm.eps)
+        norm, other = norms
+        qk_norm_rope_pack(text, norm.weight, rotation[0], joint[:, :length], norm.eps)
+        qk_norm_rope_pack(picture, other.weight, rotation[1], joint[:, length:], other.eps)
         return joint.transpose(1, 2)
-
-    def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
 class _MLP(nn.Module):
@@ -258,18 +285,21 @@ class _MLP(nn.Module):
         self.net = nn.ModuleList(
             [_Widening(width, 4 * width, ops), nn.Identity(), ops.Linear(4 * width, width)]
         )
+        self._layers = self.net[0].proj, self.net[2]
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        chunks = -(-tokens.shape[1] // _CHUNK)
-        if chunks <= 1:
+    def widened(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, N, D] through the wide layer and back."""
+        length = tokens.shape[1]
+        if length <= _CHUNK:
             return self._whole(tokens)
         # Each is as wide as a whole one only while it is computed. All are of one length: a
         # library may round a product of few rows otherwise.
+        chunks = -(-length // _CHUNK)
         return torch.cat([self._whole(some) for some in tokens.chunk(chunks, dim=1)], dim=1)
 
     def _whole(self, tokens: Tensor) -> Tensor:
-        first, _, last = self.net
-        return last(functional.gelu(first.proj(tokens), approximate="tanh"))
+        first, last = self._layers
+        return last(functional.gelu(first(tokens), approximate="tanh"))
 
 
 class _Widening(nn.Module):

@@ -20,11 +20,12 @@ from ...story.brief import ShotBrief
 from ...story.cinematography import CameraMovement
 from ...story.frames import FramePair, Keyframe, Picture, pixel_digest
 from ...story.timeline import Clip, MadeFrames
+from ...threads import one_thread
 from ..protocol import Grid, OnStep, Sampling, filming_seed
 from .registration import similarity_between
 from .sketch import Sketch, stage_shot
 from .subtitles import Subtitles
-from .warp import Morph, Similarity, one_thread, seen_through, zoom_about
+from .warp import Morph, Similarity, seen_through, zoom_about
 
 # How much closer a single picture is seen at the near end of its move.
 CLOSER = 1.08

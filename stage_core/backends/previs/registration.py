@@ -10,7 +10,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from .warp import Similarity, one_thread, sampling_grid
+from ...threads import one_thread
+from .warp import Similarity, sampling_grid
 
 # Long sides in pixels of the pictures compared: all transforms are tried on the first, the
 # best are refined on each.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import cmath
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,21 +12,6 @@ from torch.nn import functional
 
 # Width of the soft edge of a picture that gives way to another, relative to half the frame.
 FEATHER = 0.12
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """A context, or a decorator, in which torch works in the calling thread alone.
-
-    Threads that wait for each other on busy cores made the small arrays of this package 25
-    times slower, and idle cores gain little; results also do not depend on their number.
-    """
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
 
 
 @dataclass(frozen=True)

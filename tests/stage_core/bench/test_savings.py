@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from stage_core.bench import savings
+from stage_core.offload.working import each_tensor
 
 # What a benchmark measures takes its time; that it is right is tested beside what it measures.
 pytestmark = pytest.mark.slow
@@ -30,9 +31,8 @@ def test_a_table_that_rounds_otherwise_would_be_noticed(monkeypatch):
 
     def off(network, times):
         levels = one_by_one(network, times)
-        return [
-            replace(one, rows=tuple(tuple(r * 1.01 for r in b) for b in one.rows)) for one in levels
-        ]
+        changed = (each_tensor(one.blocks, lambda row: row * 1.01) for one in levels)
+        return [replace(one, blocks=blocks) for one, blocks in zip(levels, changed, strict=True)]
 
     monkeypatch.setattr(savings.QwenImage, "_make_levels", off)
     rows = by_name(savings.exactness(quiet))

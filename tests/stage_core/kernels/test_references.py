@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from stage_core.kernels import dequantise as k3
 from stage_core.kernels import gate_residual_norm_modulate as k1
+from stage_core.kernels import launch
 from stage_core.kernels import qk_norm_rope_pack as k2
 from stage_core.kernels.pieces import in_pieces
 from stage_core.models import low_bit
@@ -154,7 +155,8 @@ def test_operators_keep_torchs_rules():
         torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
 
 
-def test_what_does_not_fit_is_refused_with_its_shape():
+def test_what_does_not_fit_is_refused_with_its_shape_before_a_kernel_reads_it(monkeypatch):
+    monkeypatch.setattr(launch, "fuses", lambda *_: True)
     x, norm = torch.randn(1, N, D), k1.Modulation(*torch.randn(2, 1, 1, D))
     with pytest.raises(ValueError, match=r"split 12 is not between 0 and the 11 tokens"):
         k1.norm_modulate(x, norm, 12)

@@ -97,15 +97,28 @@ def test_an_alpha_in_the_metadata_of_diffusers_counts_for_all_layers(tmp_path):
     assert lora.layers["transformer_blocks_1_attn_to_q"].scale == 2.0
 
 
-def test_an_adapter_stands_beside_a_layer_of_eight_bits(tmp_path):
-    layer, tokens = low_bit.Linear(48, 48).requires_grad_(False), torch.randn(2, 48)
-    layer.quantise()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("small", [False, True])
+def test_an_adapter_joins_a_weight_where_it_is_widened_and_stands_beside_a_wide_one(
+    tmp_path, dtype, small
+):
+    layer, tokens = low_bit.Linear(48, 48).requires_grad_(False), torch.randn(2, 48).to(dtype)
+    layer.to(dtype)
+    if small:
+        layer.quantise()
     made, (down, up) = nn.Module(), factors()
     made.transformer_blocks = nn.ModuleDict({"1": nn.ModuleDict({"to_q": layer})})
-    plain = layer(tokens)
+    plain, before = layer(tokens), layer.weight.clone()
     attach(read(written(tmp_path, "plain", layer="transformer_blocks.1.to_q")), [made])
-    assert layer.weight.dtype is torch.float8_e4m3fn
-    assert torch.allclose(layer(tokens) - plain, functional.linear(tokens, up @ down), atol=1e-3)
+    assert torch.equal(layer.weight.float(), before.float())
+    if small:
+        wide = low_bit.dequantise(layer.weight, layer.scale_weight)
+        wide.addmm_(up.to(dtype), down.to(dtype))
+        wanted = functional.linear(tokens, wide, layer.bias)
+    else:
+        outer = functional.linear(functional.linear(tokens, down.to(dtype)), up.to(dtype))
+        wanted = plain + outer
+    assert torch.equal(layer(tokens), wanted) and not torch.equal(plain, wanted)
 
 
 def test_a_second_branch_is_an_alternative_and_left_out(tmp_path):

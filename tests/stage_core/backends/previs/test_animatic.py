@@ -14,13 +14,14 @@ from stage_core.backends.previs.animatic import CLOSER, Animatic
 from stage_core.backends.previs.registration import similarity_between
 from stage_core.backends.previs.sketch import Sketch, stage_shot
 from stage_core.backends.previs.subtitles import Subtitles
-from stage_core.backends.previs.warp import Similarity, one_thread, sampling_grid, zoom_about
+from stage_core.backends.previs.warp import Similarity, sampling_grid, zoom_about
 from stage_core.backends.protocol import Sampling
 from stage_core.story.brief import ShotBrief
 from stage_core.story.cinematography import CameraMovement
 from stage_core.story.frames import FramePair, Keyframe, Picture
 from stage_core.story.memory import MemoryPack
 from stage_core.story.shot_list import FrameFormat, Shot
+from stage_core.threads import one_thread
 
 HEIGHT, WIDTH = 120, 208
 
