@@ -350,10 +350,7 @@ def _subject(kind: str, scale: Scale, num_layers: int, eight: bool = False) -> S
         scale.device,
     )
     subject = KINDS[kind](size, low_bit if eight else torch.nn)
-    if not eight:
-        return subject
-    options = replace(subject.options, widener=low_bit.Widener(scale.dtype))
-    return replace(in_eight_bits(subject), options=options)
+    return in_eight_bits(subject) if eight else subject
 
 
 def _task(subject: Subject) -> Task:

@@ -192,7 +192,8 @@ def in_eight_bits(subject: Subject) -> Subject:
             if isinstance(layer, low_bit.Linear):
                 layer.to(subject.size.drawn_on).quantise()
                 layer.to("cpu")
-    return subject
+    widener = low_bit.Widener(subject.size.dtype)
+    return replace(subject, options=replace(subject.options, widener=widener))
 
 
 def filled(network: nn.Module, size: Size) -> nn.Module:

@@ -35,7 +35,7 @@ def quiet(_):
 def test_streamed_numbers_are_those_in_place(monkeypatch, kind):
     monkeypatch.setattr(stream, "KINDS", {kind: stream.KINDS[kind]})
     rows = stream.equality(quiet, TINY)
-    assert len(rows) == 8 and all(row.met for row in rows)
+    assert len(rows) == 10 and all(row.met for row in rows)
 
 
 def test_wrong_numbers_would_be_seen(monkeypatch):
