@@ -25,8 +25,18 @@ from ..stage_core.errors import MissingPackageError
 from ..stage_core.offload.placed import Offload, OffloadPolicy
 from ..stage_core.packages import need_packages
 from . import host
-from .models import FOLDER, MODEL_INPUTS, StoryboardModel
-from .shot_model import FOUR_STEPS, ONE_MODEL, SIZES, SMALL_MODEL, TWO_MODELS, VACE_MODEL
+from .models import FOLDER, SAMPLING_INPUTS, StoryboardModel
+from .shot_model import (
+    FOUR_STEPS,
+    ONE_MODEL,
+    SIZES,
+    SMALL_MODEL,
+    TWO_MODELS,
+    VACE_MODEL,
+    wan_extent,
+    wan_low_guidance,
+    wan_numbers,
+)
 from .sockets import ShotModelSocket, StoryboardModelSocket
 
 SINGLE_FILES, A_FOLDER = "single files", "a folder"
@@ -37,7 +47,7 @@ TOKENIZER = Path(comfy.utils.__file__).parent / "text_encoders" / "qwen25_tokeni
 _SAFETENSORS = ".safetensors"
 _PARTS = ("unet", "transformer", "diffusion_models", "high_noise_model")
 _GIB = 2**30
-_SAMPLING = [it for it in MODEL_INPUTS if it.id in ("steps", "guidance", "shift")]
+_MOST_GUIDANCE = 100.0
 
 
 @dataclass(frozen=True)
@@ -124,27 +134,17 @@ def _storyboard_inputs() -> list[io.Input]:
         _file("lora", "loras", loras, optional=True),
         _file("second_lora", "loras", "A second one, such as Lightning.", optional=True),
         *_places(),
-        *_SAMPLING,
+        *SAMPLING_INPUTS,
     ]
-
-
-def _number(name: str, default: float, tooltip: str, least: float = 1.0) -> io.Input:
-    return io.Float.Input(name, default=default, min=least, max=100.0, step=0.1, tooltip=tooltip)
 
 
 def _settings(preset: _Preset) -> list[io.Input]:
     own = preset.own
-    steps = "Sampler steps of each shot, as the authors make them."
-    words = "How strongly the words are followed; 1, for 4-step LoRAs, ignores the negative and "
-    inputs = [
-        io.Int.Input("steps", default=own.steps, min=1, max=200, tooltip=steps),
-        _number("guidance", own.guidance[0], f"{words}takes half the time."),
-        _number("shift", own.shift, "How much of the steps goes to the rough motion.", 0.1),
-    ]
+    inputs = wan_numbers(own.steps, own.guidance[0], own.shift, _MOST_GUIDANCE)
     if preset.two:
         until = "Below this noise level the low-noise model takes over."
         inputs += [
-            _number("guidance_low", own.guidance[1], "The guidance of the low-noise model."),
+            wan_low_guidance(own.guidance[1], _MOST_GUIDANCE),
             io.Float.Input(
                 "boundary", default=own.boundary, min=0.0, max=1.0, step=0.005, tooltip=until
             ),
@@ -156,18 +156,7 @@ def _settings(preset: _Preset) -> list[io.Input]:
         io.Combo.Input(
             "sampler", options=SAMPLERS, default=own.sampler, tooltip="UniPC as the authors'."
         ),
-        io.Combo.Input(
-            "size", options=list(SIZES), default=nearest, tooltip="The area that is filmed."
-        ),
-        io.Int.Input(
-            "longest",
-            default=own.longest,
-            min=5,
-            max=1001,
-            step=4,
-            tooltip="The model's own frames that it films well in one piece. Longer shots are "
-            "refused.",
-        ),
+        *wan_extent(nearest, own.longest),
     ]
 
 

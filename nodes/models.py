@@ -38,10 +38,7 @@ _TRANSFORMER_LAYER = "transformer_blocks_"
 _WRONG_VAE = re.compile(r"wan", re.I)
 _WRONG_MODEL = re.compile(r"qwen[-_ .]?image(?!.*(edit|stage|step2))", re.I)
 
-MODEL_INPUTS = [
-    io.Model.Input("model", tooltip="Qwen-Image-Edit, or the STEP2 transformer, from any loader."),
-    io.Clip.Input("clip", tooltip="Its text encoder, Qwen2.5-VL: CLIPLoader, type qwen_image."),
-    io.Vae.Input("vae", tooltip="Its VAE, qwen_image_vae."),
+SAMPLING_INPUTS = [
     io.Int.Input(
         "steps",
         default=STEPS,
@@ -67,6 +64,12 @@ MODEL_INPUTS = [
         tooltip="How much of the steps goes to the rough picture: 2.2 as released. It takes the "
         "place of a ModelSampling node.",
     ),
+]
+MODEL_INPUTS = [
+    io.Model.Input("model", tooltip="Qwen-Image-Edit, or the STEP2 transformer, from any loader."),
+    io.Clip.Input("clip", tooltip="Its text encoder, Qwen2.5-VL: CLIPLoader, type qwen_image."),
+    io.Vae.Input("vae", tooltip="Its VAE, qwen_image_vae."),
+    *SAMPLING_INPUTS,
     io.Combo.Input("sampler", options=SAMPLERS, default="euler", tooltip="Euler as released."),
     io.Combo.Input(
         "schedule",

@@ -22,20 +22,25 @@ SIZES = {"480p": 832 * 480, "720p": 1280 * 720}
 # The 5B makes sides of multiples of 32; 1280x704 is its own 720p.
 _SMALL_SIZES = {"480p": 832 * 480, "720p": 1280 * 704}
 _RATE, _SMALL_RATE, _STRIDE = Fraction(16), Fraction(24), 4
+_MOST_GUIDANCE = 30.0
 _HIGH, _LOW = re.compile(r"high[ _-]?noise", re.I), re.compile(r"low[ _-]?noise", re.I)
 
 
-def _numbers(steps: int, guidance: float, shift: float) -> list[io.Input]:
+def wan_numbers(
+    steps: int, guidance: float, shift: float, most_guidance: float = _MOST_GUIDANCE
+) -> list[io.Input]:
+    """Steps, guidance and shift of a Wan, whichever engine samples it."""
     return [
         io.Int.Input("steps", default=steps, min=1, max=200, tooltip="Sampler steps of each shot."),
         io.Float.Input(
             "guidance",
             default=guidance,
             min=1.0,
-            max=30.0,
+            max=most_guidance,
             step=0.1,
             tooltip="How strongly the words are followed; 1, for 4-step LoRAs, ignores the "
-            "negative and takes half the time. For shots with a start frame alone, 3.5 is usual.",
+            "negative and takes half the time. For shots with a start frame alone, 3.5 is usual "
+            "with Wan 2.2 14B.",
         ),
         io.Float.Input(
             "shift",
@@ -49,34 +54,21 @@ def _numbers(steps: int, guidance: float, shift: float) -> list[io.Input]:
     ]
 
 
-def _experts(switch_at: int, guidance: float) -> list[io.Input]:
-    return [
-        io.Int.Input(
-            "switch_at",
-            default=switch_at,
-            min=1,
-            max=199,
-            tooltip="So many steps are made by model_high; then model_low takes over.",
-        ),
-        io.Float.Input(
-            "guidance_low",
-            default=guidance,
-            min=1.0,
-            max=30.0,
-            step=0.1,
-            tooltip="The guidance of model_low.",
-        ),
-    ]
+def wan_low_guidance(guidance: float, most_guidance: float = _MOST_GUIDANCE) -> io.Input:
+    """The guidance of the second of two experts."""
+    return io.Float.Input(
+        "guidance_low",
+        default=guidance,
+        min=1.0,
+        max=most_guidance,
+        step=0.1,
+        tooltip="The guidance of the low-noise model.",
+    )
 
 
-def _choices(sampler: str, size: str, longest: int) -> list[io.Input]:
+def wan_extent(size: str, longest: int) -> list[io.Input]:
+    """The area that a Wan films, and the most frames of a shot."""
     return [
-        io.Combo.Input(
-            "sampler", options=SAMPLERS, default=sampler, tooltip="A sampler of ComfyUI's."
-        ),
-        io.Combo.Input(
-            "schedule", options=SCHEDULES, default="simple", tooltip="A scheduler of ComfyUI's."
-        ),
         io.Combo.Input(
             "size",
             options=list(SIZES),
@@ -96,6 +88,31 @@ def _choices(sampler: str, size: str, longest: int) -> list[io.Input]:
     ]
 
 
+def _experts(switch_at: int, guidance: float) -> list[io.Input]:
+    return [
+        io.Int.Input(
+            "switch_at",
+            default=switch_at,
+            min=1,
+            max=199,
+            tooltip="So many steps are made by model_high; then model_low takes over.",
+        ),
+        wan_low_guidance(guidance),
+    ]
+
+
+def _choices(sampler: str, size: str, longest: int) -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "sampler", options=SAMPLERS, default=sampler, tooltip="A sampler of ComfyUI's."
+        ),
+        io.Combo.Input(
+            "schedule", options=SCHEDULES, default="simple", tooltip="A scheduler of ComfyUI's."
+        ),
+        *wan_extent(size, longest),
+    ]
+
+
 INPUTS = [
     io.Model.Input(
         "model_high",
@@ -112,21 +129,21 @@ INPUTS = [
         options=[
             io.DynamicCombo.Option(
                 TWO_MODELS,
-                [*_numbers(20, 4.0, 8.0), *_experts(10, 4.0), *_choices("euler", "480p", 81)],
+                [*wan_numbers(20, 4.0, 8.0), *_experts(10, 4.0), *_choices("euler", "480p", 81)],
             ),
             io.DynamicCombo.Option(
                 FOUR_STEPS,
-                [*_numbers(4, 1.0, 5.0), *_experts(2, 1.0), *_choices("euler", "480p", 81)],
+                [*wan_numbers(4, 1.0, 5.0), *_experts(2, 1.0), *_choices("euler", "480p", 81)],
             ),
             io.DynamicCombo.Option(
-                ONE_MODEL, [*_numbers(20, 3.0, 8.0), *_choices("uni_pc", "720p", 81)]
+                ONE_MODEL, [*wan_numbers(20, 3.0, 8.0), *_choices("uni_pc", "720p", 81)]
             ),
             io.DynamicCombo.Option(
-                SMALL_MODEL, [*_numbers(20, 5.0, 8.0), *_choices("uni_pc", "720p", 121)]
+                SMALL_MODEL, [*wan_numbers(20, 5.0, 8.0), *_choices("uni_pc", "720p", 121)]
             ),
             io.DynamicCombo.Option(
                 VACE_MODEL,
-                [*_numbers(20, 6.0, 8.0), *_experts(11, 6.0), *_choices("uni_pc", "480p", 81)],
+                [*wan_numbers(20, 6.0, 8.0), *_experts(11, 6.0), *_choices("uni_pc", "480p", 81)],
             ),
         ],
         tooltip="The official graphs' settings for a model; each can be changed. 4 steps needs "

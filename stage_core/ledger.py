@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
+import math
+import os
 import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,6 @@ from .story.shot_list import load_json
 STALE_SECONDS = 24 * 3600
 FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}\.(png|mkv|wav)")
 """The files that results are made of."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,17 @@ class Ledger:
                 if now != (stamp["bytes"], stamp["mtime_ns"]):
                     changes.append(f"{stamp['file']} {now}")
         return tuple(sorted(changes))
+
+    def touch(self, name: str) -> None:
+        """Let others see, by the time of the record's file, that the result is used now."""
+        # A folder that may only be read plays its film too.
+        with suppress(OSError):
+            os.utime(self._path(name))
+
+    def idle_seconds(self, name: str) -> float:
+        """How long ago anybody wrote or touched the result; infinite for one that is gone."""
+        status = _status(self._path(name))
+        return math.inf if status is None else time.time() - status[1] / 1e9
 
     def remove(self, name: str) -> None:
         """Remove a result: its files first, so that a record never stands without them."""

@@ -35,6 +35,9 @@ DRAWING = "stage.Drawing.1"
 TAKE = "stage.Take.1"
 KEYFRAME = "stage.Keyframe.1"
 
+# Longer than the filming of a shot, so that a run which goes on has all that it uses spared.
+RECENT_SECONDS = 2 * 3600
+
 _log = logging.getLogger(__name__)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -69,7 +72,7 @@ class Made:
 
 
 class Project:
-    """The folder of one film. `limit_bytes`: above it, takes that no board uses are evicted."""
+    """The folder of one film. `limit_bytes`: above it, takes that nobody uses are evicted."""
 
     def __init__(self, folder: Path, limit_bytes: int = 20 * 2**30):
         self.folder = Path(folder)
@@ -240,13 +243,17 @@ class Project:
 
     def evict(self, keep: Collection[str] = ()) -> tuple[str, ...]:
         """Remove the oldest takes until the folder is within its limit; never one that the board
-        uses or `keep` names, and none while nobody can tell what the board uses.
+        uses or `keep` names, or that any process has made or used within RECENT_SECONDS, and none
+        while nobody can tell what the board uses.
 
         Gives the names of the takes removed. Partial files of crashed writers go too, and latents
         of takes that nobody has filmed on. Raises StorageError.
         """
         self.ledger.remove_stale_parts()
         remove_stale(self.folder)
+        for name in keep:
+            # Another process that films here cannot know of it otherwise.
+            self.ledger.touch(name)
         if self.board_file.is_unread:
             return ()
         used = {entry.get("take") for entry in self.board_file.in_use().values()} | set(keep)
@@ -256,7 +263,8 @@ class Project:
         for record in takes:
             if total <= self.limit_bytes:
                 break
-            if record.name not in used:
+            is_recent = self.ledger.idle_seconds(record.name) < RECENT_SECONDS
+            if record.name not in used and not is_recent:
                 total -= _num_bytes(record)
                 self.ledger.remove(record.name)
                 removed.append(record.name)
@@ -331,6 +339,7 @@ class Project:
             return None
         frames = media.VideoFrames(path, fields["num_frames"], *fields["size"])
         sound = self._read_sound(record)
+        self.ledger.touch(record.name)
         return Clip(record.shot_id, frames, Fraction(fields["rate"]), sound, record.name)
 
     def _read_sound(self, record: Record) -> Sound | None:

@@ -12,6 +12,11 @@ NODES = {name: info for name, info in INFO.items() if name.startswith("STAGE_")}
 LANGUAGES = sorted((ROOT / "locales").iterdir())
 
 each_language = pytest.mark.parametrize("folder", LANGUAGES, ids=lambda folder: folder.name)
+_WAN = ("steps", "guidance", "shift", "guidance_low", "size", "longest")
+SHARED = {
+    "StoryboardModel": ("steps", "guidance", "shift"),
+    "ShotModel": tuple(f"settings_{name}" for name in _WAN),
+}
 # Numbers with their points and signs, and whatever is written like a file's or a folder's name.
 _EXACT = re.compile(r"\d+(?:\.\d+)?|\w+/\w+")
 
@@ -59,6 +64,15 @@ def test_every_text_says_something_and_keeps_numbers_and_names_of_files(read):
             assert translated["tooltip"] != text
             lost = set(_EXACT.findall(text)) - set(_EXACT.findall(translated["tooltip"]))
             assert not lost, (name, text, translated["tooltip"])
+
+
+@each_language
+def test_what_two_nodes_for_the_same_models_have_in_common_is_explained_alike(read):
+    for kind, shared in SHARED.items():
+        ours, theirs = f"STAGE_{kind}", f"STAGE_Load{kind}"
+        for key in shared:
+            assert texts_of(NODES[ours])[key] == texts_of(NODES[theirs])[key]
+            assert read[ours]["inputs"][key] == read[theirs]["inputs"][key]
 
 
 @pytest.mark.comfy

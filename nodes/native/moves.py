@@ -41,10 +41,6 @@ class Moves:
         """Bytes moved when each shot is finished before the next."""
         return _moved(sorted(self.uses, key=lambda use: use.place))
 
-    def num_bytes_of(self, network: str) -> int:
-        """Bytes moved for one of the networks."""
-        return sum(use.num_bytes for use in _runs(self.uses) if use.network == network)
-
     def __str__(self) -> str:
         shots = len({use.place for use in self.uses})
         return (

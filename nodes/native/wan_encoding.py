@@ -110,7 +110,6 @@ class Encoders:
             latent["samples"],
             latent.get("noise_mask"),
             seed,
-            len(plates.references),
         )
 
     def sights(self, plates: Plates, use: _Use) -> _Sights:

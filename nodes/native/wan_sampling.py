@@ -57,8 +57,8 @@ class NativeWanSettings:
 class Order:
     """All that sampling depends on but the settings.
 
-    `latents` [1, C, T, h, w] are to be sampled on; the first `num_references` in time are pictures
-    shown beside the shot and no part of it.
+    `latents` [1, C, T, h, w] are to be sampled on; of VACE the first in time are pictures shown
+    beside the shot and no part of it.
     """
 
     positive: list
@@ -66,7 +66,6 @@ class Order:
     latents: Tensor
     noise_mask: Tensor | None
     seed: int
-    num_references: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,7 +95,7 @@ class DrawingOrder:
 
 
 class QwenEdit:
-    """Draws pairs with the networks of `load_networks`; a given half is held.
+    """Draws pairs with the networks of a `QwenSource`; a given half is held.
 
     `ranker` orders memory frames, None for the pack's own order, or for likeness to the newest
     frame where the pack's scale is that of the paper. `own` are steps, guidance and shift where a

@@ -209,17 +209,6 @@ def open_networks(files: QwenFiles, settings: QwenSettings) -> QwenSource:
     return QwenSource(transformer, vae, text_encoder, loras, files.tokenizer, templates, settings)
 
 
-def load_networks(files: QwenFiles, settings: QwenSettings) -> QwenNetworks:
-    """All networks, LoRAs attached.
-
-    Raises:
-        MissingPackageError: diffusers or transformers is not installed; nothing is read then.
-        ValueError: a file is missing, cut short or of another model, by name.
-    """
-    need_packages(_MODEL)
-    return open_networks(files, settings).load()
-
-
 def _transformer(weights: Weights, settings: QwenSettings) -> QwenImage:
     config = _transformer_config(weights)
     weights = weights.renamed(lambda name: None if name == _ZERO_TIME else name)

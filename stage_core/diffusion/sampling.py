@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -74,8 +73,9 @@ def euler_step(velocity: Velocity, state: SamplerState, levels: list[float]) -> 
 def unipc_step(velocity: Velocity, state: SamplerState, levels: list[float]) -> SamplerState:
     """A step of a predictor and corrector of second order; the last one is of first order.
 
-    One prediction a step: that at the end of a step also corrects the step. `past` holds the
-    corrected latents of the step before, then the data predicted in the last two steps.
+    One prediction a step: that at the end of a step also corrects the step. About as good as
+    Euler with twice the steps. `past` holds the corrected latents of the step before, then the
+    data predicted in the last two steps.
 
     Source: Zhao et al. 2023, arXiv:2302.04867, the variant B2(h) = e^h - 1, predicting data.
     """
@@ -101,39 +101,11 @@ def euler(velocity: Velocity, noise: Tensor, sigmas: Tensor, on_step: OnSamplerS
         noise: latents at `sigmas[0]`, any shape; not written to.
         sigmas: falling noise levels, one more than steps.
     """
-    latents, levels = noise, sigmas.tolist()
-    for done, (sigma, following) in enumerate(pairwise(levels), start=1):
-        latents = _advance(latents, velocity(latents, sigma), following - sigma)
-        on_step(done, len(levels) - 1)
-    return latents
-
-
-def unipc(velocity: Velocity, noise: Tensor, sigmas: Tensor, on_step: OnSamplerStep) -> Tensor:
-    """As `euler`, by `unipc_step`: about as good as Euler with twice the steps."""
     levels, state = sigmas.tolist(), SamplerState(noise)
     for done in range(1, len(levels)):
-        state = sample(unipc_step, velocity, state, levels, done)
+        state = euler_step(velocity, state, levels)
         on_step(done, len(levels) - 1)
     return state.latents
-
-
-def heun(velocity: Velocity, noise: Tensor, sigmas: Tensor, on_step: OnSamplerStep) -> Tensor:
-    """As `euler`, along the mean of the velocities at both ends of an interval.
-
-    Two predictions a step for an error of second order. The last step, to 0, is an Euler step:
-    no model was trained to predict at 0.
-
-    Source: Karras et al. 2022, arXiv:2206.00364, algorithm 1.
-    """
-    latents, levels = noise, sigmas.tolist()
-    for done, (sigma, following) in enumerate(pairwise(levels), start=1):
-        slope = velocity(latents, sigma)
-        if following > 0:
-            ahead = _advance(latents, slope, following - sigma)
-            slope = (slope.float() + velocity(ahead, following).float()) / 2
-        latents = _advance(latents, slope, following - sigma)
-        on_step(done, len(levels) - 1)
-    return latents
 
 
 def _advance(latents: Tensor, slope: Tensor, interval: float) -> Tensor:

@@ -69,14 +69,6 @@ def shift_sigmas(sigmas: Tensor, shift: float) -> Tensor:
     return shift * sigmas / (shift * sigmas + (1 - sigmas))
 
 
-def resolution_shift(num_tokens: int) -> float:
-    """The shift that Qwen-Image takes for a picture of `num_tokens` 2x2 patches of latents.
-
-    Its logarithm is a line through 0.5 at 256 tokens and 0.9 at 8192; a pair counts both frames.
-    """
-    return math.exp(0.5 + 0.4 * (num_tokens - 256) / (8192 - 256))
-
-
 def _check_shift(shift: float) -> None:
     if not 0 < shift < math.inf:
         raise ValueError(f"schedule shift {shift}; use a positive number, 1 for none")

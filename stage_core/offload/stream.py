@@ -123,11 +123,6 @@ class Stream:
         return self._engine.wait_seconds
 
     @property
-    def slots(self) -> tuple[int, ...]:
-        """Addresses of the slots; they never change while the number of slots does not."""
-        return tuple(slot.room.data_ptr() for slot in self._slots)
-
-    @property
     def num_slots(self) -> int:
         """How many slots there are as soon as a block streams."""
         return self._num_slots or SLOTS[0]

@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 import torch
 
+from ..stage_core.small_film import leave_alone
 from .test_nodes import SCRIPT, STORY
 
 pytestmark = pytest.mark.comfy
@@ -96,7 +97,9 @@ def test_a_memory_pack_that_the_model_does_not_read_is_said_to_be_ignored(node, 
 def test_what_had_to_make_room_is_said_and_is_nothing_of_the_film(pack, film, drawn):
     film(drawn, takes=2)
     title = drawn.shot_list.title
-    pack.nodes.films.open_film(title).limit_bytes = 1
+    project = pack.nodes.films.open_film(title)
+    project.limit_bytes = 1
+    leave_alone(project.folder)
     third = replace(drawn.shot_list.shot("1"), take=3)
     board = film(replace(drawn, shot_list=drawn.shot_list.with_shot(third)))
     said = "unused takes removed, the film's exceed 9.31e-10 GB: 1_t02, 2_t02, 3_t02"

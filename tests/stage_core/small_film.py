@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from dataclasses import replace
 from fractions import Fraction
@@ -52,6 +53,12 @@ def three_shots(**second: Any) -> ShotList:
     shots = [Shot(str(n), f"IDA opens door {n}", num_frames=4) for n in (1, 2, 3)]
     shots[1] = replace(shots[1], **second)
     return ShotList(title="film", frame_format=FORMAT, shots=tuple(shots))
+
+
+def leave_alone(folder):
+    """Makes the takes in a folder such as nobody has used for many years."""
+    for record in folder.glob("*_t*.json"):
+        os.utime(record, (0, 0))
 
 
 class SmallFilm:

@@ -18,7 +18,7 @@ from stage_core.sharing.archive import describe, load, load_sheet, save
 from stage_core.story.storyboard import Storyboard
 from stage_core.story.timeline import Sound
 
-from .small_film import Noise, SmallFilm, three_shots
+from .small_film import Noise, SmallFilm, leave_alone, three_shots
 
 FILL_IN = load_storyboard_model("sketch"), load_shot_model("animatic")
 SAMPLE_RATE = 32_000
@@ -122,6 +122,7 @@ def test_eviction_counts_a_sound_and_removes_it_with_its_take(here, made):
     board = here.make(here.edit(made, "2", take="2")[0])[0]
     assert is_whole(board.clips["2"])
     folder = here.project.folder
+    leave_alone(folder)
     films = sum(path.stat().st_size for path in folder.glob("*.mkv"))
     assert Project(folder, limit_bytes=films).evict() == ("2_t01",)
     assert [path.name for path in folder.glob("*.wav")] == ["2_t02.wav"]

@@ -25,6 +25,8 @@ from stage_core.story.storyboard import Storyboard
 from stage_core.story.timeline import Clip
 from stage_core.takes import KeptDrawings, KeptTakes, Redraw, Refilm
 
+from .small_film import leave_alone
+
 SAMPLING = Sampling(seed=0)
 GRID = Grid(32 * 18, 2, Fraction(8))
 
@@ -399,6 +401,7 @@ def test_two_processes_in_one_folder_leave_a_sound_film(tmp_path):
 def test_eviction_removes_old_takes_but_never_one_in_use(made):
     made.run(change(three_shots(), "2", take=2))
     project = Project(made.folder, limit_bytes=0)
+    leave_alone(made.folder)
     assert project.evict() == ("2_t01",)
     assert Project(made.folder).told_of_removed(()) == ()
     (said,) = Project(made.folder).told_of_removed(("2_t01",))
@@ -424,13 +427,40 @@ def test_a_film_above_the_limit_keeps_all_that_it_has_just_filmed(tmp_path):
 
 def test_an_earlier_take_that_a_run_has_found_again_is_not_evicted(made):
     made.run(change(three_shots(), "1", take=2))
+    leave_alone(made.folder)
     plan = change(three_shots(), "3", take=2)
     board, removed = filmed_within(made.folder, plan, limit_bytes=1)
     assert len(list(board.clips["1"].frames)) == 4
     # What the film used last stays until it is known to use something else.
     assert removed == []
     Project(made.folder).save(board)
+    leave_alone(made.folder)
     assert Project(made.folder, limit_bytes=1).evict() == ("3_t01", "1_t02")
+
+
+def test_what_another_run_is_filming_is_not_evicted(tmp_path):
+    theirs, _ = filmed_within(tmp_path, three_shots(), 10**9, Sampling(seed=1))
+    _, removed = filmed_within(tmp_path, three_shots(), 1, Sampling(seed=2))
+    assert removed == []
+    assert [len(list(clip.frames)) for clip in theirs.clips.values()] == [4, 4, 4]
+    leave_alone(tmp_path)
+    assert len(Project(tmp_path, limit_bytes=1).evict()) == 6
+
+
+def used(folder):
+    Project(folder).evict(["2_t01"])
+
+
+def read(folder):
+    assert Project(folder).take("2_t01") is not None
+
+
+@pytest.mark.parametrize("use", [used, read])
+def test_an_old_take_that_another_run_uses_is_not_evicted(tmp_path, use):
+    filmed_within(tmp_path, three_shots(), 10**9)
+    leave_alone(tmp_path)
+    use(tmp_path)
+    assert Project(tmp_path, limit_bytes=1).evict() == ("1_t01", "3_t01")
 
 
 @pytest.mark.parametrize(

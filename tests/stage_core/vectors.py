@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stage_core.backends.qwen_networks import QwenFiles, QwenNetworks, QwenSettings, load_networks
+from stage_core.backends.qwen_networks import QwenFiles, QwenNetworks, QwenSettings, open_networks
 from stage_core.encoding.prompts import Templates, find_templates
 from stage_core.models.checkpoint import empty, open_weights
 from stage_core.models.qwen_image import QwenImage, QwenImageConfig
@@ -96,7 +96,7 @@ def template_files(path: Path) -> None:
 def networks(path: Path, settings: QwenSettings, lora: bool = False) -> QwenNetworks:
     pytest.importorskip("diffusers")
     pytest.importorskip("transformers")
-    return load_networks(QwenFiles.in_folder(released_folder(path, lora)), settings)
+    return open_networks(QwenFiles.in_folder(released_folder(path, lora)), settings).load()
 
 
 def templates(path: Path) -> Templates:

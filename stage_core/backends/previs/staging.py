@@ -88,24 +88,6 @@ class StagedShot:
         view = drawing.View(camera, self.palette, self.size, self.hand, self.far, self.light)
         return torch.from_numpy(drawing.draw_panel(pieces, view))
 
-    def figure_box(self, progress: float, index: int = 0) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom of a figure in pixels, also beyond the frame.
-
-        Raises:
-            IndexError: the shot has no such figure.
-        """
-        who = self.actors[index].at(self._share(progress))
-        camera = self.path.at(progress)
-        flat = camera.picture(camera.seen(who.bounds()))
-        (left, low), (right, high) = flat.min(axis=0), flat.max(axis=0)
-        width, height = self.size
-        return (
-            width / 2 + left * height,
-            height / 2 - high * height,
-            width / 2 + right * height,
-            height / 2 - low * height,
-        )
-
     def _share(self, progress: float) -> float:
         return self.first_share + (1 - self.first_share) * progress
 

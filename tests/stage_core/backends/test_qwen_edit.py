@@ -1,5 +1,6 @@
 """STEP2 end to end: sampling, both encoders and pixels against the authors' numbers."""
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -11,7 +12,7 @@ from stage_core.backends.protocol import Grid, Sampling
 from stage_core.backends.qwen_edit import DrawingOrder, QwenEdit, denoise, load_qwen_edit
 from stage_core.backends.qwen_networks import QwenFiles, QwenSettings, QwenSource
 from stage_core.diffusion.canvas import pair_noise, patchify, split_pair, stack_pair
-from stage_core.diffusion.schedule import resolution_shift, stretched_sigmas
+from stage_core.diffusion.schedule import stretched_sigmas
 from stage_core.encoding.dual import EncoderAreas
 from stage_core.encoding.pyramid import shrink
 from stage_core.story.brief import ShotBrief
@@ -42,9 +43,14 @@ def quiet(*_):
 
 
 def shift_of(run):
+    """The shift of a run that was given none is that of Qwen-Image for its number of tokens.
+
+    Its logarithm is a line through 0.5 at 256 tokens and 0.9 at 8192; a pair counts both frames.
+    """
     if run["flow_shift"] is not None:
         return run["flow_shift"]
-    return resolution_shift(2 * (run["height"] // 16) * (run["width"] // 16))
+    num_tokens = 2 * (run["height"] // 16) * (run["width"] // 16)
+    return math.exp(0.5 + 0.4 * (num_tokens - 256) / (8192 - 256))
 
 
 def memory_of(name):

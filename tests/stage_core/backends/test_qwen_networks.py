@@ -9,13 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from stage_core.backends.qwen_edit import load_qwen_edit
 from stage_core.backends.qwen_encoders import QwenTextEncoder
-from stage_core.backends.qwen_networks import (
-    QwenFiles,
-    QwenSettings,
-    load_networks,
-    open_networks,
-)
+from stage_core.backends.qwen_networks import QwenFiles, QwenSettings, open_networks
 from stage_core.encoding.dual import EncoderAreas
 from stage_core.encoding.prompts import Template, Templates
 from stage_core.errors import MissingPackageError
@@ -56,7 +52,7 @@ def folder(tmp_path):
 
 def opened(files, settings=SETTINGS):
     with torch.no_grad():
-        return load_networks(files, settings)
+        return open_networks(files, settings).load()
 
 
 def picture(index):
@@ -325,4 +321,4 @@ def test_a_missing_package_is_named_before_anything_is_read(tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, missing, None)
     nowhere = QwenFiles(*(tmp_path / part for part in ("a", "b", "c", "d")))
     with pytest.raises(MissingPackageError, match=f"-m pip install {missing}$"):
-        opened(nowhere)
+        load_qwen_edit(nowhere)

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from stage_core.backends.qwen_networks import QwenFiles, QwenSettings, load_networks
+from stage_core.backends.qwen_networks import QwenFiles, QwenSettings, open_networks
 from stage_core.command.convert import check, comfy_layer, convert_lora, convert_transformer
 from stage_core.encoding.prompts import Templates
 from stage_core.models.lora import layer_key
@@ -169,7 +169,7 @@ def test_a_folder_draws_alike_with_its_lora_and_with_the_converted_one(tmp_path)
     settings = QwenSettings(dtype=torch.float32)
     outputs = []
     for loras in (files.loras, (made.path,), ()):
-        network = load_networks(replace(files, loras=loras), settings).transformer
+        network = open_networks(replace(files, loras=loras), settings).load().transformer
         linear = network.transformer_blocks[0].attn.to_q
         outputs.append(linear(torch.ones(1, linear.in_features)))
     assert torch.equal(outputs[0], outputs[1])

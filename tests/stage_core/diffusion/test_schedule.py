@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stage_core.diffusion.schedule import (
-    resolution_shift,
     shift_sigmas,
     shifted_sigmas,
     stretched_sigmas,
@@ -51,13 +50,6 @@ def test_shifts_multiply():
     sigmas = torch.linspace(0, 1, 11)
     twice = shift_sigmas(shift_sigmas(sigmas, 2), 3)
     assert torch.allclose(twice, shift_sigmas(sigmas, 6), atol=1e-6)
-
-
-def test_resolution_shift_is_log_linear_through_its_two_anchors():
-    assert math.log(resolution_shift(256)) == pytest.approx(0.5)
-    assert math.log(resolution_shift(8192)) == pytest.approx(0.9)
-    # A pair at 1536x864 has 10368 tokens.
-    assert resolution_shift(10368) == pytest.approx(2.745, abs=1e-3)
 
 
 def test_one_step_is_the_whole_way_but_cannot_be_stretched():

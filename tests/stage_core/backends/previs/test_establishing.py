@@ -16,6 +16,8 @@ from stage_core.story.frames import no_frames
 from stage_core.story.memory import MemoryPack
 from stage_core.story.shot_list import FrameFormat, Scene, Shot
 
+from .figure_box import figure_box
+
 TOWER = Scene("OFFICE TOWER", False, "DUSK")
 HARBOUR = Scene("HARBOUR", False, "NIGHT")
 OFFICE = Scene("OFFICE", True, "NIGHT")
@@ -102,7 +104,7 @@ def test_foreground_leaves_nine_tenths_of_the_breadth_free(scene, movement):
 def test_pedestal_keeps_the_subject_in_the_frame(scale, movement):
     shot = staged("Maya waits.", OFFICE, ("Maya",), scale=scale, movement=CameraMovement(movement))
     for progress in (0.0, 1.0):
-        left, top, right, bottom = shot.figure_box(progress)
+        left, top, right, bottom = figure_box(shot, progress)
         assert top < 450 and bottom > 30 and left < 800 and right > 30
 
 

@@ -19,6 +19,8 @@ from stage_core.story.frames import FramePair, Picture, no_frames, pixel_digest
 from stage_core.story.memory import MemoryPack
 from stage_core.story.shot_list import FrameFormat, Scene, Shot
 
+from .figure_box import figure_box
+
 OFFICE = Scene("OFFICE", True, "DAY")
 FOREST = Scene("FOREST", False, "DAY")
 SEEDS = (0, 7)
@@ -41,7 +43,7 @@ def staged(seed=0, **fields):
 
 
 def height(shot, progress):
-    _, top, _, bottom = shot.figure_box(progress)
+    _, top, _, bottom = figure_box(shot, progress)
     return bottom - top
 
 
@@ -120,7 +122,7 @@ def test_figure_grows_over_the_scales_in_order(seed, scene):
 
 
 def test_full_shot_shows_the_figure_from_head_to_toe():
-    _, top, _, bottom = staged(scale=ShotScale.FULL).figure_box(0.0)
+    _, top, _, bottom = figure_box(staged(scale=ShotScale.FULL), 0.0)
     assert top > 0 and bottom < 480 and bottom - top > 0.7 * 480
 
 
@@ -183,7 +185,7 @@ def test_truck_shifts_the_near_more_than_the_far():
 def test_static_camera_leaves_the_place_alone_while_the_action_goes_on():
     shot = staged(scale=ShotScale.WIDE, description="Maya raises her arms.")
     start, end = grey(shot.panel(0.0)), grey(shot.panel(1.0))
-    left, top, right, bottom = (round(v) for v in shot.figure_box(1.0))
+    left, top, right, bottom = (round(v) for v in figure_box(shot, 1.0))
     changed = np.abs(end - start) > 12
     inside = changed[max(0, top - 30) : bottom + 30, left - 60 : right + 60].sum()
     assert inside > 200
