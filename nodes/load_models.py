@@ -40,6 +40,7 @@ from .shot_model import (
 from .sockets import ShotModelSocket, StoryboardModelSocket
 
 SINGLE_FILES, A_FOLDER = "single files", "a folder"
+AS_STORED, EIGHT_BITS = "as stored", "eight bits"
 NOTHING, HERE = "none", "."
 SAMPLERS = ["unipc", "euler"]
 # Of Qwen2.5-VL; no file that ComfyUI reads holds it, it is part of ComfyUI.
@@ -122,6 +123,17 @@ def _places() -> list[io.Input]:
     ]
 
 
+def _precision() -> io.Input:
+    return io.Combo.Input(
+        "precision",
+        options=[AS_STORED, EIGHT_BITS],
+        default=AS_STORED,
+        optional=True,  # Not in what was queued before there was a choice.
+        tooltip="Eight bits keeps the largest weights in half of the RAM and of the transfers; the "
+        "pictures differ a little. Files of eight bits stay so either way.",
+    )
+
+
 def _storyboard_inputs() -> list[io.Input]:
     files = [
         _file("transformer", "diffusion_models", "Qwen-Image-Edit, or the STEP2 transformer."),
@@ -135,6 +147,7 @@ def _storyboard_inputs() -> list[io.Input]:
         _file("second_lora", "loras", "A second one, such as Lightning.", optional=True),
         *_places(),
         *SAMPLING_INPUTS,
+        _precision(),
     ]
 
 
@@ -179,6 +192,7 @@ def _shot_inputs() -> list[io.Input]:
         io.DynamicCombo.Input(
             "settings", options=options, tooltip="The authors' settings; each can be changed."
         ),
+        _precision(),
     ]
 
 
@@ -227,10 +241,25 @@ class LoadStoryboardModel(_OwnEngine):
         )
 
     @classmethod
-    def execute(cls, weights, lora, second_lora, offload, vram_gb, steps, guidance, shift):
+    def execute(
+        cls,
+        weights,
+        lora,
+        second_lora,
+        offload,
+        vram_gb,
+        steps,
+        guidance,
+        shift,
+        precision=AS_STORED,
+    ):
         files = _qwen_files(weights)
         files = replace(files, loras=(*files.loras, *_loras(lora, second_lora)))
-        settings = QwenSettings(offload=_policy(offload, vram_gb), reserve=host.reserve)
+        settings = QwenSettings(
+            eight_bit_blocks=precision == EIGHT_BITS,
+            offload=_policy(offload, vram_gb),
+            reserve=host.reserve,
+        )
         own = Sampling(steps=steps, guidance=guidance, shift=shift)
         model = load_qwen_edit(files, settings, own=own)
         model.grid = cls.grid
@@ -266,7 +295,7 @@ class LoadShotModel(_OwnEngine):
         return Led.reads if preset and preset.led else Between.reads
 
     @classmethod
-    def execute(cls, weights, lora, low_lora, offload, vram_gb, settings):
+    def execute(cls, weights, lora, low_lora, offload, vram_gb, settings, precision=AS_STORED):
         chosen = dict(settings)
         name, size = chosen.pop("settings"), chosen.pop("size")
         files = _wan_files(weights)
@@ -279,7 +308,11 @@ class LoadShotModel(_OwnEngine):
         high = chosen.pop("guidance")
         guidance = high, chosen.pop("guidance_low", high)
         sampling = replace(own, grid=_grid(name, size), guidance=guidance, **chosen)
-        run = WanSettings(offload=_policy(offload, vram_gb), reserve=host.reserve)
+        run = WanSettings(
+            eight_bit_blocks=precision == EIGHT_BITS,
+            offload=_policy(offload, vram_gb),
+            reserve=host.reserve,
+        )
         # Where the low-noise model takes over is said on the node, whatever a folder says.
         model = load_wan(replace(files, boundary=None), run, sampling)
         _check(model, name, low_lora != NOTHING)

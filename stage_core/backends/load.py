@@ -13,7 +13,10 @@ SHOT_MODELS = ("animatic", "tiny")
 
 
 def load_storyboard_model(
-    name: str, offload: OffloadPolicy = ON_CPU, relevance: Path | None = None
+    name: str,
+    offload: OffloadPolicy = ON_CPU,
+    relevance: Path | None = None,
+    eight_bits: bool = False,
 ) -> StoryboardModel:
     """The model of this name that draws pairs, or that of the weights in this folder.
 
@@ -22,6 +25,7 @@ def load_storyboard_model(
     Args:
         offload: where the networks of a folder run, and their weights may be meanwhile.
         relevance: a folder with a CLIP model that ranks what is remembered of earlier shots.
+        eight_bits: store the blocks' weights of a folder in eight bits.
 
     Raises:
         MissingPackageError: a folder is given, and diffusers or transformers is not installed.
@@ -43,7 +47,7 @@ def load_storyboard_model(
         from .relevance import ClipRelevance
 
         ranker = ClipRelevance(relevance) if relevance else None
-        settings = QwenSettings(offload=offload)
+        settings = QwenSettings(offload=offload, eight_bit_blocks=eight_bits)
         return load_qwen_edit(QwenFiles.in_folder(Path(name)), settings, ranker)
     raise ValueError(
         f"no storyboard model {name!r}; there are {', '.join(STORYBOARD_MODELS)}, or name the "
@@ -52,7 +56,10 @@ def load_storyboard_model(
 
 
 def load_shot_model(
-    name: str, subtitles: bool = False, offload: OffloadPolicy = ON_CPU
+    name: str,
+    subtitles: bool = False,
+    offload: OffloadPolicy = ON_CPU,
+    eight_bits: bool = False,
 ) -> ShotModel:
     """The model of this name that films shots, or that of the weights in this folder.
 
@@ -61,6 +68,7 @@ def load_shot_model(
     Args:
         subtitles: show dialogue.
         offload: where the networks of a folder run, and their weights may be meanwhile.
+        eight_bits: store the blocks' weights of a folder in eight bits.
 
     Raises:
         MissingPackageError: a folder is given, and diffusers or transformers is not installed.
@@ -82,7 +90,8 @@ def load_shot_model(
         from .wan_files import WanFiles
         from .wan_networks import WanSettings
 
-        return load_wan(WanFiles.in_folder(Path(name)), WanSettings(offload=offload))
+        settings = WanSettings(offload=offload, eight_bit_blocks=eight_bits)
+        return load_wan(WanFiles.in_folder(Path(name)), settings)
     raise ValueError(
         f"no shot model {name!r}; there are {', '.join(SHOT_MODELS)}, or name the folder of a Wan "
         "model, such as Wan2.2-I2V-A14B"

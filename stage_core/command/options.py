@@ -156,6 +156,8 @@ def _story_command(commands: _Commands, name: str, run: Run, says: str) -> Add:
     )
     add("--offload", choices=list(OFFLOADS), default="auto", help=f"{lie} (auto)")
     add("--vram", type=_vram, metavar="GB", help="VRAM for either model (what is free)")
+    small = "keep the weights of a folder in eight bits: half of the RAM and the transfers, and a "
+    add("--eight-bits", action="store_true", help=f"{small}film of its own")
     return add
 
 

@@ -103,7 +103,7 @@ def shot_model(options: argparse.Namespace) -> ShotModel:
     name, offload = options.shot_model, _offload(options)
     if name not in SHOT_MODELS and Path(name).is_dir():
         say(f"shots are filmed with the weights in {name}, on {offload.device}")
-    return load_shot_model(name, options.subtitles, offload)
+    return load_shot_model(name, options.subtitles, offload, options.eight_bits)
 
 
 def say_places(model: Any) -> None:
@@ -116,7 +116,7 @@ def _storyboard_model(options: argparse.Namespace) -> StoryboardModel:
     name, offload = options.storyboard_model, _offload(options)
     if name not in STORYBOARD_MODELS and Path(name).is_dir():
         say(f"pairs are drawn with the weights in {name}, on {offload.device}")
-    return load_storyboard_model(name, offload, options.relevance)
+    return load_storyboard_model(name, offload, options.relevance, options.eight_bits)
 
 
 def _offload(options: argparse.Namespace) -> OffloadPolicy:

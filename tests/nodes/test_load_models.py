@@ -71,6 +71,23 @@ def test_weights_that_stream_draw_the_pair_of_weights_that_fit(run, plan, said, 
 
 
 @needs_vectors
+def test_weights_kept_in_eight_bits_draw_a_pair_of_their_own_wherever_they_lie(
+    run, plan, folders, loaders
+):
+    released_folder(folders["stage"] / "STEP2", lora=True)
+    chosen = {"weights": {"weights": "a folder", "folder": "STEP2"}, **FEW}
+    stored = run("LoadStoryboardModel", **chosen)[0]
+    found = []
+    for more in ({"offload": "fits"}, STREAMS):
+        model = run("LoadStoryboardModel", precision="eight bits", **chosen, **more)[0]
+        found.append(drawn(run, plan, model)[1])
+        weights = model._model.networks.transformer.transformer_blocks.state_dict()
+        assert weights["0.attn.to_q.weight"].dtype == torch.float8_e4m3fn
+    assert model.identity != stored.identity
+    assert found[0] == found[1] != drawn(run, plan, stored)[1]
+
+
+@needs_vectors
 def test_single_files_are_found_in_the_hosts_folders(
     run, plan, folders, loaders, tmp_path, monkeypatch
 ):

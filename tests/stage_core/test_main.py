@@ -267,10 +267,12 @@ def test_what_stops_a_shot_leaves_the_pairs_before_it_and_one_sentence(
 def test_a_folder_of_weights_draws_a_board_and_says_where(tmp_path, capsys, monkeypatch):
     pytest.importorskip("diffusers")
 
+    made = []
+
     def small(*arguments):
-        model = load_storyboard_model(*arguments)
-        model.grid = Grid(area=64 * 48, multiple=16)
-        return model
+        made.append(load_storyboard_model(*arguments))
+        made[-1].grid = Grid(area=64 * 48, multiple=16)
+        return made[-1]
 
     monkeypatch.setattr("stage_core.command.shooting.load_storyboard_model", small)
     story = tmp_path / "story.md"
@@ -279,8 +281,10 @@ def test_a_folder_of_weights_draws_a_board_and_says_where(tmp_path, capsys, monk
     folder = released_folder(tmp_path / "step2", lora=True)
     arguments = ["board", str(story), "--out", str(tmp_path / "board")]
     arguments += ["--storyboard-model", str(folder), "--steps", "2"]
-    arguments += ["--offload", "streams", "--vram", "2"]
+    arguments += ["--offload", "streams", "--vram", "2", "--eight-bits"]
     assert main(arguments) == 0
+    blocks = made[0]._model.networks.transformer.transformer_blocks.state_dict()
+    assert blocks["0.attn.to_q.weight"].dtype == torch.float8_e4m3fn
     said = capsys.readouterr().err
     assert f"weights in {folder}, on c" in said
     assert "transformer: streams, 2 of 2 blocks stay on c" in said and "predicted peak" in said
