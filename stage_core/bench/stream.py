@@ -174,13 +174,14 @@ def _plan(subject: Subject, resident: tuple[int, ...] = (), slots: int = 3) -> P
 
 
 def _different(subject: Subject, skip: bool) -> int:
-    call, visited = subject.call(), [0, 3, 4] if skip else range(len(subject.blocks))
+    visited = [0, 3, 4] if skip else range(len(subject.blocks))
     with subject.visiting(visited):
-        wanted = call()
+        wanted = subject.call()()
     with streamed(subject.blocks, _plan(subject, (2,)), "cpu", subject.options) as stream:
         stream.visit_only(visited)
         with subject.visiting(visited):
-            found = [call() for _ in range(3)]
+            # Each from new prompts, so that what is kept with them is made of streamed weights.
+            found = [subject.call()() for _ in range(3)]
     return sum(int((one != wanted).sum()) for one in found)
 
 

@@ -49,7 +49,8 @@ def norm_modulate(x: Tensor, norm: Modulation | Affine, split: int = 0) -> Tenso
     """Tokens [B, N, D] normalised over D, and modulated; in their dtype.
 
     Raises:
-        ValueError: factors that do not fit the tokens, for a kernel; others PyTorch checks.
+        ValueError: factors that do not fit the tokens, before a kernel reads them. The reference
+            broadcasts what PyTorch does.
     """
     if not launch.fuses(x, norm.scale, norm.shift):
         return _normed(x, norm, split)

@@ -37,7 +37,8 @@ def qk_norm_rope_pack(
             `joint[:, start:start + N]`. All of it is written.
 
     Raises:
-        ValueError: shapes that do not fit each other, for a kernel; others PyTorch checks.
+        ValueError: shapes that do not fit each other, before a kernel reads them. The reference
+            broadcasts what PyTorch does.
     """
     turns, sines = rotation if isinstance(rotation, tuple) else (rotation, None)
     if launch.fuses(tokens, weight, turns, sines, out):

@@ -113,7 +113,7 @@ class QwenImage(nn.Module):
         """Names the adapters on layers that see the noise level alone, with their strength."""
         layers = (block.level_layers() for block in self.transformer_blocks)
         adapters = (a for pair in layers for layer in pair for a in getattr(layer, "adapters", ()))
-        return tuple((id(adapter), adapter.strength) for adapter in adapters)
+        return tuple((adapter, adapter.strength) for adapter in adapters)
 
     def rotation(self, text_positions: Tensor, positions: Tensor) -> Rotation:
         """What `forward` needs of the places of text [L, 3] and of picture tokens [N, 3].

@@ -150,7 +150,6 @@ class QwenBlock(nn.Module):
         self.attn = _JointAttention(width, heads, ops)
         self.img_mlp = _MLP(width, ops)
         self.txt_mlp = _MLP(width, ops)
-        self._parts = self.attn, self.txt_mlp, self.img_mlp
 
     def forward(
         self,
@@ -198,10 +197,10 @@ class QwenBlock(nn.Module):
         of_picture: Halves,
         split: int,
     ) -> State:
-        attention, text_mlp, picture_mlp = self._parts
+        parts = self._modules
         text_first, text_second = of_text
         first, second = of_picture
-        text_mixed, mixed = attention.mixed(
+        text_mixed, mixed = parts["attn"].mixed(
             norm_modulate(text, text_first.norm),
             norm_modulate(picture, first.norm, split),
             rotation,
@@ -212,8 +211,8 @@ class QwenBlock(nn.Module):
         picture, shifted = gate_residual_norm_modulate(
             picture, mixed, first.gate, second.norm, split
         )
-        text = gate_residual(text, text_mlp.widened(shifted_text), text_second.gate)
-        picture = gate_residual(picture, picture_mlp.widened(shifted), second.gate, split)
+        text = gate_residual(text, parts["txt_mlp"].widened(shifted_text), text_second.gate)
+        picture = gate_residual(picture, parts["img_mlp"].widened(shifted), second.gate, split)
         return picture, text
 
 
@@ -228,7 +227,10 @@ def _halves(rows: Tensor, times: int) -> Halves:
 
 
 class _JointAttention(nn.Module):
-    """The layers of an attention that a block calls by method: see `low_bit.Linear` on calls."""
+    """An attention that is no call of a module, and whose layers are taken from the register.
+
+    By a call, and by their names, they take Python longer than all else around the work does.
+    """
 
     def __init__(self, width: int, heads: int, ops: ModuleType):
         super().__init__()
@@ -243,38 +245,46 @@ class _JointAttention(nn.Module):
         self.norm_q, self.norm_k, self.norm_added_q, self.norm_added_k = (
             ops.RMSNorm(head_width, eps=EPSILON) for _ in range(4)
         )
-        # Together, since a layer by its name takes a third of what it takes to call it.
-        self._of_words = self.add_q_proj, self.add_k_proj, self.add_v_proj, self.to_add_out
-        self._of_pictures = self.to_q, self.to_k, self.to_v, self.to_out[0]
-        self._norms = (self.norm_added_q, self.norm_q), (self.norm_added_k, self.norm_k)
 
     def mixed(self, text: Tensor, picture: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
         """Words [B, L, D] and pictures [B, N, D] after they have met."""
-        text_query, text_key, text_value, text_out = self._of_words
-        query, key, value, out = self._of_pictures
-        norms = self._norms
-        queries = self._joint(text_query(text), query(picture), norms[0], rotation)
-        keys = self._joint(text_key(text), key(picture), norms[1], rotation)
-        values = torch.cat([text_value(text), value(picture)], dim=1)
+        own = self._modules
+        queries = self._joint(
+            own["add_q_proj"](text),
+            own["norm_added_q"],
+            own["to_q"](picture),
+            own["norm_q"],
+            rotation,
+        )
+        keys = self._joint(
+            own["add_k_proj"](text),
+            own["norm_added_k"],
+            own["to_k"](picture),
+            own["norm_k"],
+            rotation,
+        )
+        values = torch.cat([own["add_v_proj"](text), own["to_v"](picture)], dim=1)
         values = values.unflatten(2, (self.heads, -1)).transpose(1, 2)
         mixed = functional.scaled_dot_product_attention(queries, keys, values)
         mixed = mixed.transpose(1, 2).flatten(2)  # [B, L + N, D]
         length = text.shape[1]
-        return text_out(mixed[:, :length]), out(mixed[:, length:])
+        out = own["to_out"]._modules["0"]
+        return own["to_add_out"](mixed[:, :length]), out(mixed[:, length:])
 
     def _joint(
         self,
         text: Tensor,
+        text_norm: nn.Module,
         picture: Tensor,
-        norms: tuple[nn.Module, nn.Module],
+        norm: nn.Module,
         rotation: Rotation,
     ) -> Tensor:
         """Heads [B, heads, L + N, D / heads] of both streams, each normed and turned."""
         batch, length, width = text.shape
         joint = text.new_empty(batch, length + picture.shape[1], self.heads, width // self.heads)
-        norm, other = norms
-        qk_norm_rope_pack(text, norm.weight, rotation[0], joint[:, :length], norm.eps)
-        qk_norm_rope_pack(picture, other.weight, rotation[1], joint[:, length:], other.eps)
+        weight, other = text_norm._parameters["weight"], norm._parameters["weight"]
+        qk_norm_rope_pack(text, weight, rotation[0], joint[:, :length], text_norm.eps)
+        qk_norm_rope_pack(picture, other, rotation[1], joint[:, length:], norm.eps)
         return joint.transpose(1, 2)
 
 
@@ -285,7 +295,6 @@ class _MLP(nn.Module):
         self.net = nn.ModuleList(
             [_Widening(width, 4 * width, ops), nn.Identity(), ops.Linear(4 * width, width)]
         )
-        self._layers = self.net[0].proj, self.net[2]
 
     def widened(self, tokens: Tensor) -> Tensor:
         """Tokens [B, N, D] through the wide layer and back."""
@@ -298,8 +307,9 @@ class _MLP(nn.Module):
         return torch.cat([self._whole(some) for some in tokens.chunk(chunks, dim=1)], dim=1)
 
     def _whole(self, tokens: Tensor) -> Tensor:
-        first, last = self._layers
-        return last(functional.gelu(first(tokens), approximate="tanh"))
+        layers = self._modules["net"]._modules
+        wide = layers["0"]._modules["proj"](tokens)
+        return layers["2"](functional.gelu(wide, approximate="tanh"))
 
 
 class _Widening(nn.Module):

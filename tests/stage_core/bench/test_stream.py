@@ -44,6 +44,25 @@ def test_wrong_numbers_would_be_seen(monkeypatch):
     assert not any(row.met for row in stream.equality(quiet, TINY))
 
 
+def test_words_that_were_read_with_wrong_weights_would_be_seen(monkeypatch):
+    make, write, of_words = stream.KINDS["Wan"], Packed.write, []
+
+    def made(*arguments):
+        subject = make(*arguments)
+        of_words[:] = [block.attn2.to_v for block in subject.blocks]
+        return subject
+
+    def wrong(packed, slab):
+        write(packed, slab)
+        for piece in packed.pieces:
+            if any(piece.tensor is layer.weight for layer in of_words):
+                piece.view(slab).zero_()
+
+    monkeypatch.setattr(stream, "KINDS", {"Wan": made})
+    monkeypatch.setattr(Packed, "write", wrong)
+    assert not any(row.met for row in stream.equality(quiet, TINY))
+
+
 def test_branches_and_shots_share_the_bytes_of_a_visit_and_skipped_blocks_have_none():
     assert [row.met for row in stream.traffic(quiet, TINY)] == [True] * 3
 

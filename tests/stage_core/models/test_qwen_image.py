@@ -180,6 +180,19 @@ def test_levels_of_a_table_give_the_bits_of_the_plain_path(ops):
     assert network.num_levels_made == 3
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["attn.to_k", "attn.add_v_proj", "attn.to_out.0", "img_mlp.net.2"])
+def test_a_layer_that_another_program_puts_in_place_is_used(name):
+    # As PEFT and quantisers do.
+    network = random_network(torch.float32)
+    block, places = network.transformer_blocks[0], picture_positions(0, 3, 4)
+    rotation = network.rotation(text_positions(places, 5), places)
+    given = torch.randn(1, 12, 64), torch.randn(1, 5, 20), torch.tensor([0.5]), rotation
+    before = network(*given)
+    block.set_submodule(name, torch.nn.Linear(*block.get_submodule(name).weight.T.shape))
+    assert not torch.equal(network(*given), before)
+
+
 def gates(network, times):
     """What a level gives to the pictures of each block, in part."""
     return [block.pictures[0].gate for block in network.levels(times)[0].blocks]
