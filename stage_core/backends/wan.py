@@ -17,6 +17,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from ..diffusion.flow import Velocity
 from ..diffusion.sampling import SamplerState, sample
 from ..encoding.dual import Once, fitted
 from ..encoding.video_prompts import video_negative, video_prompt
@@ -33,6 +34,7 @@ from .wan_networks import DEFAULTS, WanNetworks, WanSettings, WanSource, open_ne
 from .wan_report import FilmReport
 from .wan_sampling import (
     FEW_STEPS,
+    Prompts,
     WanOrder,
     WanSampling,
     own_sampling,
@@ -251,10 +253,12 @@ class WanShots:
         rehearse = rehearsal(expert, largest, phase.guidance)
         name = "transformer for low noise" if expert is self.networks.low else "transformer"
         part = Part(name, expert, expert.visited, rehearse)
+        prompts = Prompts(expert)
         with self._placed(part, len(takes)) as placement:
             for take in takes:
                 with self._room(take.job):
-                    self._denoise(take, phase, placement, settings, on_step)
+                    predict = velocity(expert, take.order, settings, prompts, phase.guidance)
+                    self._denoise(take, phase.until, predict, placement, settings, on_step)
 
     @contextmanager
     def _placed(self, part: Part, shots: int) -> Iterator[Placement]:
@@ -271,19 +275,19 @@ class WanShots:
     def _denoise(
         self,
         take: _Take,
-        phase: _Phase,
+        until: int,
+        predict: Velocity,
         placement: Placement,
         settings: WanSampling,
         on_step: OnStep,
     ) -> None:
-        """The steps of a phase, from where the take is."""
+        """Steps of a take, from where it is, until so many are done."""
         shot, levels, state = take.job.brief.shot, settings.levels(), take.state.to(self._device)
-        predict = velocity(phase.expert, take.order, settings, phase.guidance)
 
         def predicted(latents: Tensor, sigma: float) -> Tensor:
             return placement.attempt(lambda: predict(latents, sigma))
 
-        while state.done < phase.until:
+        while state.done < until:
             state = sample(settings.step, predicted, state, levels, state.done + 1)
             on_step(shot, state.done, settings.steps)
         if state.done == settings.steps:

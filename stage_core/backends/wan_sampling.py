@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from ..diffusion.flow import Velocity
 from ..diffusion.guidance import extrapolate
 from ..diffusion.sampling import Step, euler_step, unipc_step
 from ..diffusion.schedule import shifted_sigmas, trained_sigmas
+from ..encoding.dual import Once
 from ..models.wan import Prompt, Wan
 from .protocol import Grid, Sampling
 from .wan_conditions import STRIDE, Condition
@@ -120,10 +122,31 @@ def own_sampling(source: WanSource) -> WanSampling:
     return ONE_EXPERT if source.config.pos_embed_seq_len is None else TWO_ENDS
 
 
-def velocity(expert: Wan, order: WanOrder, settings: WanSampling, guidance: float) -> Velocity:
+class Prompts:
+    """What an expert has read, with the keys and values that its blocks keep there.
+
+    Only of the last two: what a shot follows and what it avoids, which others mostly avoid too.
+    """
+
+    def __init__(self, expert: Wan):
+        self._expert = expert
+        self._read: Once[Prompt] = Once(2)
+
+    def of(self, order: WanOrder, guidance: float) -> list[Prompt]:
+        """The prompts of an order, one for each branch of guidance; orders stay while these do."""
+        sights = order.sights
+        return [
+            self._read.get((id(words), id(sights)), partial(self._expert.read, words, sights))
+            for words in _followed(order, guidance)
+        ]
+
+
+def velocity(
+    expert: Wan, order: WanOrder, settings: WanSampling, prompts: Prompts, guidance: float
+) -> Velocity:
     """Of latents [1, C, T, h, w] in float32, where the transformer is; guided."""
     device, condition = expert.device, order.condition
-    prompts = [expert.read(words, order.sights) for words in _followed(order, guidance)]
+    followed = prompts.of(order, guidance)
     rotation = expert.rotation(torch.arange(order.shape[2]), *order.shape[3:])
     beside = condition.beside if condition.beside is None else condition.beside.to(device)
 
@@ -135,7 +158,7 @@ def velocity(expert: Wan, order: WanOrder, settings: WanSampling, guidance: floa
         if beside is not None:
             given = torch.cat([given, beside], dim=1)
         noisy = torch.tensor(times, dtype=torch.float32, device=device)
-        predicted = expert(given.to(expert.dtype), noisy, prompts, rotation)
+        predicted = expert(given.to(expert.dtype), noisy, followed, rotation)
         if guidance == 1:
             return predicted[0].float()
         return extrapolate(*predicted, guidance).float()

@@ -280,6 +280,17 @@ def test_each_text_and_each_condition_is_encoded_once():
     assert made == ["text", "text", "video"]
 
 
+def test_what_all_shots_avoid_is_read_once_by_each_expert():
+    model, read = tiny_wan(), []
+    for expert in (model.networks.high, model.networks.low):
+        own = expert.read
+        expert.read = lambda *given, own=own: read.append(own) or own(*given)
+    together = films(model, jobs())
+    assert len(read) == 2 * (3 + 1)
+    alone = [film(model, job.keyframes, job.brief.shot).frames for job in jobs()]
+    assert all(map(torch.equal, together, alone))
+
+
 def test_too_long_a_shot_is_refused_before_any_step():
     steps = []
     orders = [*jobs(1), FilmJob(brief(replace(SHOTS[1], num_frames=400)), (), Nowhere())]
