@@ -18,14 +18,17 @@ def need_packages(model: str, names: Sequence[str] = LIBRARIES) -> None:
         model: who needs them, such as 'the shot model'.
 
     Raises:
-        MissingPackageError: one is not; the message has the line that installs it.
+        MissingPackageError: some are not; the message has the one line that installs them all.
     """
-    for name in names:
-        if importlib.util.find_spec(name) is None:
-            raise MissingPackageError(f"{model} needs {name}; install it with {install_line(name)}")
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        them = "it" if len(missing) == 1 else "them"
+        raise MissingPackageError(
+            f"{model} needs {' and '.join(missing)}; install {them} with {install_line(*missing)}"
+        )
 
 
-def install_line(package: str) -> str:
-    """What to type at a prompt so that the Python that runs has a package."""
+def install_line(*packages: str) -> str:
+    """What to type at a prompt so that the Python that runs has these packages."""
     python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
-    return f"{python} -m pip install {package}"
+    return f"{python} -m pip install {' '.join(packages)}"

@@ -220,11 +220,13 @@ class Table:
     def _layer(self, looked_up: LookedUp, device: torch.device) -> Callable[[Tensor], Tensor]:
         """What a layer does to embeddings, with the weights it would have if it were loaded."""
         patcher, linear = self._model.current_patcher, looked_up.linear
-        name = f"{_NETWORK}.transformer_blocks.{looked_up._place}.{looked_up._kind}.1"
+        path = f"{_NETWORK}.transformer_blocks.{looked_up._place}.{looked_up._kind}"
         if not _is_plain(linear):
+            # A LoRA may have come after this node.
+            _check_patches(patcher, path, linear)
             return lambda one: _widened(linear, one)
         weight, bias = (
-            _patched(patcher, f"{name}.{leaf}", getattr(linear, leaf), device)
+            _patched(patcher, f"{path}.1.{leaf}", getattr(linear, leaf), device)
             for leaf in ("weight", "bias")
         )
         return lambda one: functional.linear(one, weight.to(one.dtype), bias.to(one.dtype))
@@ -256,10 +258,18 @@ def _check_layer(model: ModelPatcher, path: str, layers: Any) -> None:
     layers = model.object_patches_backup.get(path, layers)
     if isinstance(layers, LookedUp) or not isinstance(layers, nn.Sequential) or len(layers) != 2:
         raise ValueError(f"{path} is not the layer that ComfyUI gives it")
+    _check_patches(model, path, layers[1])
+
+
+def _check_patches(model: ModelPatcher, path: str, linear: nn.Module) -> None:
+    """Raises where weights are changed to which nothing can be added here."""
     patched = any(name.startswith(f"{path}.") for name in model.patches)
-    if patched and not _is_plain(layers[1]):
-        kind = type(layers[1].weight).__name__
-        raise ValueError(f"a LoRA changes {path}, whose weights are stored as {kind}")
+    if patched and not _is_plain(linear):
+        kind = type(linear.weight).__name__
+        raise ValueError(
+            f"a LoRA changes {path}, whose weights are stored as {kind}; Slim Model needs plain "
+            "numbers there, as in a bf16 file"
+        )
 
 
 def _in_one_pass(block: nn.Module) -> dict[str, Any]:

@@ -42,13 +42,7 @@ def load_storyboard_model(
 
         return TinyStoryboard()
     if Path(name).is_dir():
-        from .qwen_edit import load_qwen_edit
-        from .qwen_networks import QwenFiles, QwenSettings
-        from .relevance import ClipRelevance
-
-        ranker = ClipRelevance(relevance) if relevance else None
-        settings = QwenSettings(offload=offload, eight_bit_blocks=eight_bits)
-        return load_qwen_edit(QwenFiles.in_folder(Path(name)), settings, ranker)
+        return _qwen_edit(Path(name), offload, relevance, eight_bits)
     raise ValueError(
         f"no storyboard model {name!r}; there are {', '.join(STORYBOARD_MODELS)}, or name the "
         "folder of the STAGE weights or of a diffusers copy of Qwen-Image-Edit"
@@ -86,13 +80,29 @@ def load_shot_model(
 
         return TinyShots()
     if Path(name).is_dir():
-        from .wan import load_wan
-        from .wan_files import WanFiles
-        from .wan_networks import WanSettings
-
-        settings = WanSettings(offload=offload, eight_bit_blocks=eight_bits)
-        return load_wan(WanFiles.in_folder(Path(name)), settings)
+        return _wan(Path(name), offload, eight_bits)
     raise ValueError(
         f"no shot model {name!r}; there are {', '.join(SHOT_MODELS)}, or name the folder of a Wan "
         "model, such as Wan2.2-I2V-A14B"
     )
+
+
+def _qwen_edit(
+    folder: Path, offload: OffloadPolicy, relevance: Path | None, eight_bits: bool
+) -> StoryboardModel:
+    from .qwen_edit import load_qwen_edit
+    from .qwen_networks import QwenFiles, QwenSettings
+    from .relevance import ClipRelevance
+
+    ranker = ClipRelevance(relevance) if relevance else None
+    settings = QwenSettings(offload=offload, eight_bit_blocks=eight_bits)
+    return load_qwen_edit(QwenFiles.in_folder(folder), settings, ranker)
+
+
+def _wan(folder: Path, offload: OffloadPolicy, eight_bits: bool) -> ShotModel:
+    from .wan import load_wan
+    from .wan_files import WanFiles
+    from .wan_networks import WanSettings
+
+    settings = WanSettings(offload=offload, eight_bit_blocks=eight_bits)
+    return load_wan(WanFiles.in_folder(folder), settings)

@@ -194,11 +194,14 @@ def open_networks(files: QwenFiles, settings: QwenSettings) -> QwenSource:
     """The files opened, and found to be there.
 
     Raises:
-        ValueError: a file is missing or cut short, by name.
+        ValueError: a file is missing or cut short, or its weights are of a format that we do not
+            compute, by name.
     """
     transformer = open_weights(files.transformer, _TRANSFORMER).within(_TRANSFORMER_PREFIXES)
     vae = open_weights(files.vae, _VAE).within(_VAE_PREFIXES)
     text_encoder = open_weights(files.text_encoder, _TEXT_ENCODER).within(_TEXT_PREFIXES)
+    for weights in (transformer, vae, text_encoder):
+        weights.check_formats()
     loras = tuple(open_weights(path, _LORA) for path in files.loras)
     if not files.tokenizer.is_dir():
         raise ValueError(

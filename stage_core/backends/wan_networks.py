@@ -150,6 +150,9 @@ class _Opened:
     def of(cls, files: WanFiles, settings: WanSettings) -> _Opened:
         paths = [path for path in (files.transformer, files.low) if path is not None]
         read = [open_weights(path, _TRANSFORMER).within(PREFIXES) for path in paths]
+        text = open_weights(files.text_encoder, _TEXT)
+        for weights in (*read, text):
+            weights.check_formats()
         configs = [config_of(weights, read_config(weights.path) or {}) for weights in read]
         if configs[0] != configs[-1]:
             raise ValueError(f"{paths[0]} and {paths[1]} have different sizes; they are not a pair")
@@ -163,7 +166,6 @@ class _Opened:
         _check_vae(configs[0], vae)
         sees = configs[0].image_dim is not None
         _check_sight(sees, files)
-        text = open_weights(files.text_encoder, _TEXT)
         _check_tokenizer(files.tokenizer, text)
         return cls(
             configs[0],

@@ -1,7 +1,8 @@
 """Weights in local files, put straight into the networks they belong to.
 
 Reads safetensors: one file, one shard of several, or a folder; with the prefixes and the
-eight-bit scales of the layouts in use. A file that does not fit is refused before it is read.
+eight-bit scales of the layouts in use. A file that does not fit, or that stores its weights in a
+way that we do not compute, is refused before it is read.
 """
 
 from __future__ import annotations
@@ -19,15 +20,20 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from . import low_bit
+from . import comfy_formats, low_bit
 
 SCALE = ".scale_weight"
 WEIGHT = ".weight"
 _SHARD = re.compile(r"(.*?)(\d{5})-of-(\d{5})\.safetensors$")
 _OTHER_SCALE = ".weight_scale"
-_NOT_WEIGHTS = ("scaled_fp8", ".scale_input", ".input_scale", ".comfy_quant")
+_NOT_WEIGHTS = ("scaled_fp8", ".scale_input", ".input_scale", comfy_formats.NOTE)
 _SAMPLE_BYTES = 2**16
 _SAMPLES = 64
+_WIDE = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+_INSTEAD = (
+    "which is not computed here; use the file in bf16 or scaled fp8, or load it with ComfyUI's own "
+    "loader for the Storyboard Model or Shot Model node"
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class Weights:
     """The tensors of one network, in files and not read yet.
 
     `tensors` says where each is found: its file and its name there. `path` is what the user named
-    and `what` it is expected to be, for messages.
+    and `what` it is expected to be, for messages. `formats` are those of weights that have a note
+    of it in the file, see `comfy_formats`.
     """
 
     path: Path
@@ -43,6 +50,7 @@ class Weights:
     tensors: Mapping[str, tuple[Path, str]]
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     def renamed(self, rename: Callable[[str], str | None]) -> Weights:
         """The same tensors under other names; those renamed to None are left out."""
@@ -52,6 +60,7 @@ class Weights:
             self,
             tensors={new: self.tensors[name] for name, new in kept.items()},
             shapes={new: self.shapes[name] for name, new in kept.items()},
+            formats={new: self.formats[n] for n, new in kept.items() if n in self.formats},
         )
 
     def within(self, prefixes: Iterable[str]) -> Weights:
@@ -69,8 +78,9 @@ class Weights:
         """Compare names and shapes with those of a network; scales of eight bits may be there.
 
         Raises:
-            ValueError: tensors are missing, unknown or of another shape.
+            ValueError: tensors are missing, unknown or of another shape; or see `check_formats`.
         """
+        self.check_formats()
         found = {name: shape for name, shape in self.shapes.items() if not name.endswith(SCALE)}
         wrong = {
             "missing": expected.keys() - found.keys(),
@@ -80,6 +90,20 @@ class Weights:
         says = [f"{len(names)} {how} ({min(names)})" for how, names in wrong.items() if names]
         if says:
             raise ValueError(f"{self.path} is not {self.what}: of its tensors {', '.join(says)}")
+
+    def check_formats(self) -> None:
+        """Nothing, where every weight is its numbers, or these times a scale that fits it.
+
+        Raises:
+            ValueError: one is not, by its name in the file.
+        """
+        for name, kind in sorted(self.formats.items()):
+            if kind not in comfy_formats.COMPUTED:
+                raise self._refusal(name, f"as {kind}")
+        for name, shape in sorted(self.shapes.items()):
+            scale = self.shapes.get(_scale_of(name))
+            if scale is not None and not low_bit.fits(scale, shape):
+                raise self._refusal(name, f"with scales {list(scale)} for numbers {list(shape)}")
 
     def read(self) -> Iterator[tuple[str, Tensor, Tensor | None]]:
         """Every tensor as it is in the file, one after another: name, tensor, scale or None."""
@@ -93,8 +117,7 @@ class Weights:
     def tensor(self, name: str) -> tuple[Tensor, Tensor | None]:
         """One tensor as it is in the file, and its scale or None."""
         (_, tensor), *_ = self._read([name])
-        scale_name = name.removesuffix(WEIGHT) + SCALE
-        scales = [scale for _, scale in self._read({scale_name} & self.tensors.keys())]
+        scales = [scale for _, scale in self._read({_scale_of(name)} & self.tensors.keys())]
         return tensor, scales[0] if scales else None
 
     def load_into(
@@ -111,12 +134,15 @@ class Weights:
         bits.
 
         Raises:
-            ValueError: see `check`.
+            ValueError: see `check`; or numbers of a weight or a scale are of an unknown dtype.
         """
         self.check({name: tuple(t.shape) for name, t in network.state_dict().items()})
         for name, tensor, scale in self.read():
             owner, _, leaf = name.rpartition(".")
             module = network.get_submodule(owner)
+            if leaf == "weight" and not _is_computed(tensor, scale):
+                beside = "without a scale" if scale is None else f"with scales in {_kind(scale)}"
+                raise self._refusal(name, f"as {_kind(tensor)} {beside}")
             low = isinstance(module, low_bit.Linear) and leaf == "weight"
             if low and tensor.dtype in low_bit.EIGHT_BITS:
                 module.weight = _fixed(tensor.to(device))
@@ -127,6 +153,10 @@ class Weights:
             if low and quantised(name):
                 module.quantise()
         network.to(device)  # The buffers that no file holds.
+
+    def _refusal(self, name: str, how: str) -> ValueError:
+        file, stored = self.tensors[name]
+        return ValueError(f"{file} stores {stored} {how}, {_INSTEAD}")
 
     def _read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         by_file: dict[Path, list[str]] = {}
@@ -151,7 +181,8 @@ def empty(build: Callable[[], nn.Module]) -> nn.Module:
 def open_weights(path: Path, what: str) -> Weights:
     """The tensors in a file, in all shards of a file, or in the one network of a folder.
 
-    Only headers are read. Names of scales are made one, what is no weight is left out.
+    Only headers are read, and what ComfyUI notes of formats. Names of scales are made one, what
+    is no weight is left out.
 
     Args:
         what: what the file should be, with its article, for messages.
@@ -159,14 +190,15 @@ def open_weights(path: Path, what: str) -> Weights:
     Raises:
         ValueError: no such file, not a safetensors file, cut short, or a shard is missing.
     """
-    tensors, shapes, metadata = {}, {}, {}
+    tensors, shapes, metadata, formats = {}, {}, {}, {}
     for file in weight_files(path, what):
         with _opened(file, what) as stored:
             metadata.update(stored.metadata() or {})
+            formats.update(comfy_formats.formats(stored))
             for name in stored.keys():  # noqa: SIM118 (not a mapping)
                 tensors[name] = (file, name)
                 shapes[name] = tuple(stored.get_slice(name).get_shape())
-    return Weights(path, what, tensors, shapes, metadata).renamed(_one_name)
+    return Weights(path, what, tensors, shapes, metadata, formats).renamed(_one_name)
 
 
 def weight_files(path: Path, what: str) -> list[Path]:
@@ -253,6 +285,21 @@ def _one_name(name: str) -> str | None:
     if name.endswith(_OTHER_SCALE):
         return name.removesuffix(_OTHER_SCALE) + SCALE
     return name
+
+
+def _scale_of(name: str) -> str:
+    return name.removesuffix(WEIGHT) + SCALE
+
+
+def _is_computed(weight: Tensor, scale: Tensor | None) -> bool:
+    """Whether the numbers of a weight are what they say; packed ones come as integers."""
+    if scale is None:
+        return weight.is_floating_point()
+    return (weight.is_floating_point() or weight.dtype is torch.int8) and scale.dtype in _WIDE
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _series(file: Path) -> str:

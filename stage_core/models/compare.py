@@ -47,7 +47,13 @@ class Comparison:
 
 
 def compare(base: Weights, other: Weights, on_tensor: Callable[[int, int], None]) -> Comparison:
-    """Compare all tensors, two at a time in memory; `on_tensor` gets how many are done, of all."""
+    """Compare all tensors, two at a time in memory; `on_tensor` gets how many are done, of all.
+
+    Raises:
+        ValueError: see `Weights.check_formats`.
+    """
+    for weights in (base, other):
+        weights.check_formats()
     names = [{name for name in w.tensors if not name.endswith(SCALE)} for w in (base, other)]
     common = sorted(names[0] & names[1])
     found = Comparison(
@@ -73,7 +79,7 @@ def _note(found: Comparison, name: str, one: _Stored, two: _Stored) -> None:
     elif (apart <= _step(*one, values[0]) + _step(*two, values[0])).all():
         found.rounded += 1
         # Of the two the one of fewer bits is what rounds.
-        coarse = max(one[0].dtype, two[0].dtype, key=lambda dtype: torch.finfo(dtype).eps)
+        coarse = max(one[0].dtype, two[0].dtype, key=lambda dtype: sum(_steps(dtype)))
         found.dtypes.add(str(coarse).removeprefix("torch."))
     else:
         found.different[name] = float(apart.nan_to_num(float("inf")).max())
@@ -81,9 +87,17 @@ def _note(found: Comparison, name: str, one: _Stored, two: _Stored) -> None:
 
 def _step(tensor: Tensor, scale: Tensor | None, values: Tensor) -> Tensor:
     """How far apart neighbouring numbers of a stored tensor are, near `values`."""
-    kind = torch.finfo(tensor.dtype)
-    smallest = torch.full((), kind.smallest_normal * kind.eps)
+    relative, least = _steps(tensor.dtype)
+    smallest = torch.full((), least)
     if scale is not None:
         ones = torch.ones(tensor.shape, dtype=scale.dtype)
         smallest = smallest * low_bit.dequantise(ones, scale).float()
-    return torch.maximum(values.abs() * kind.eps, smallest)
+    return torch.maximum(values.abs() * relative, smallest)
+
+
+def _steps(dtype: torch.dtype) -> tuple[float, float]:
+    """From a number to the next: in parts of it, and at least."""
+    if not dtype.is_floating_point:
+        return 0.0, 1.0
+    kind = torch.finfo(dtype)
+    return kind.eps, kind.smallest_normal * kind.eps

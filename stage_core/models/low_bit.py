@@ -5,6 +5,7 @@ A namespace of layers like torch.nn, for the `ops` of our transformers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -135,6 +136,17 @@ def dequantise(weight: Tensor, scale: Tensor | None) -> Tensor:
     if scale.ndim < 3:
         return wide * scale
     return (rearrange(wide, "o (b i) -> o b i", b=scale.shape[1]) * scale).reshape(wide.shape)
+
+
+def fits(scale: Sequence[int], weight: Sequence[int]) -> bool:
+    """Whether scales of this shape are such as `dequantise` takes for a weight of that shape."""
+    if len(weight) != 2:
+        return math.prod(scale) == 1 and len(scale) < 3
+    rows, columns = weight
+    number = math.prod(scale)
+    one_each = tuple(scale) == (rows, 1)
+    blocks = number > 0 and len(scale) == 3 and (scale[0], scale[2]) == (rows, 1)
+    return number == 1 or one_each or (blocks and columns % scale[1] == 0)
 
 
 def _narrow(layers: Sequence[nn.Module]) -> list[Linear]:

@@ -186,6 +186,24 @@ def test_weights_stored_in_another_way_are_widened_by_the_host(slim, model):
         slim.slim(patched)
 
 
+@pytest.mark.parametrize("leaf", ["weight", "bias"])
+def test_a_lora_that_comes_after_on_such_weights_is_refused_and_never_left_out(slim, model, leaf):
+    wanted = drawn(model)
+    for block in model.model.diffusion_model.transformer_blocks:
+        for layer in (block.img_mod[1], block.txt_mod[1]):
+            layer.weight = Packed(layer.weight.data, requires_grad=False)
+    thin = slim.slim(model)
+    assert torch.equal(drawn(thin), wanted)
+    changed = thin.clone()
+    name = MODULATION.replace("weight", leaf)
+    difference = torch.ones_like(model.model.state_dict()[name])
+    assert changed.add_patches({name: ("diff", (difference,))}) == [name]
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"a LoRA changes .*1\.img_mod, whose .* as Packed"):
+            drawn(changed)
+    assert torch.equal(drawn(thin), wanted)
+
+
 def test_what_cannot_be_slim_is_refused_with_the_reason(slim, model):
     with pytest.raises(ValueError, match="Module is not Qwen-Image"):
         slim.slim(SimpleNamespace(model=torch.nn.Module()))

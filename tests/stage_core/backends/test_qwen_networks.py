@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from stage_core.backends.qwen_edit import load_qwen_edit
 from stage_core.backends.qwen_encoders import QwenTextEncoder
@@ -285,6 +286,17 @@ def test_the_weights_of_another_network_are_refused_by_name(folder, part, other,
     shutil.copy(FOLDER / f"{other}.safetensors", folder / f"{part}.safetensors")
     with pytest.raises(ValueError, match=f"{part.split('/')[0]} is not {what}: of its tensors"):
         opened(QwenFiles.in_folder(folder))
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder"])
+def test_a_format_that_is_not_computed_is_refused_before_weights_are_read(folder, part):
+    file = next((folder / part).glob("*.safetensors"))
+    stored = load_file(file)
+    name = next(name for name in stored if name.endswith("_proj.weight") or "to_q" in name)
+    noted = torch.tensor(list(b'{"format": "nvfp4"}'), dtype=torch.uint8)
+    save(file, {**stored, name.replace(".weight", ".comfy_quant"): noted})
+    with pytest.raises(ValueError, match=rf"{file.name} stores {name} as nvfp4"):
+        open_networks(QwenFiles.in_folder(folder), SETTINGS)
 
 
 def test_a_transformer_of_another_kind_is_refused(folder):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from stage_core.backends.load import load_shot_model
 from stage_core.backends.protocol import Sampling
@@ -316,6 +317,17 @@ def test_the_weights_of_another_network_are_refused_by_name(folder, part, what):
         opened(folder)
 
 
+@pytest.mark.parametrize("part", ["transformer", "text_encoder"])
+def test_a_format_that_is_not_computed_is_refused_before_weights_are_read(folder, part):
+    file = next((folder / part).glob("*.safetensors"))
+    stored = load_file(file)
+    layer = next(name for name in stored if name.endswith("q.weight")).removesuffix(".weight")
+    noted = torch.tensor(list(b'{"format": "nvfp4"}'), dtype=torch.uint8)
+    save(file.with_suffix(""), {**stored, f"{layer}.comfy_quant": noted})
+    with pytest.raises(ValueError, match=rf"{file.name} stores {layer}\.weight as nvfp4"):
+        open_networks(WanFiles.in_folder(folder), FLOAT)
+
+
 def test_an_unreadable_index_is_named(folder):
     (folder / "model_index.json").write_text("{")
     with pytest.raises(ValueError, match=r"model_index\.json cannot be read as JSON"):
@@ -325,5 +337,5 @@ def test_an_unreadable_index_is_named(folder):
 def test_a_missing_package_is_named_before_anything_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     nowhere = WanFiles(*(tmp_path / part for part in ("a", "b", "c", "d")))
-    with pytest.raises(MissingPackageError, match="needs diffusers; install it with"):
+    with pytest.raises(MissingPackageError, match="diffusers and transformers; install them with"):
         open_networks(nowhere, FLOAT)

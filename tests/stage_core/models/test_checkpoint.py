@@ -1,7 +1,10 @@
 """Files of weights: every layout reaches the network, every wrong file is refused by name."""
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from stage_core.models import low_bit
@@ -23,6 +26,32 @@ def loaded(path, ops=nn, prefixes=(), quantised=lambda name: False):
     network = empty(lambda: QwenImage(SMALL, ops))
     open_weights(path, WHAT).within(prefixes).load_into(network, torch.float32, "cpu", quantised)
     return network
+
+
+LAYER = "transformer_blocks.0.attn.to_q"
+PREFIX = "model.diffusion_model."
+REFUSED = "which is not computed here; use the file in bf16 or scaled fp8, or load it with"
+CONVROT = "int8_tensorwise with convrot"
+UNREADABLE = "a format that its note does not name"
+NOTES = {
+    "nvfp4": {"format": "nvfp4"},
+    "mxfp8": {"format": "mxfp8", "full_precision_matrix_mult": True},
+    "one_that_comes_later": {"format": "one_that_comes_later"},
+    CONVROT: {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 256},
+    f"{CONVROT} ": {"format": "int8_tensorwise", "params": {"convrot": True}},
+    UNREADABLE: {"group_size": 16},
+}
+
+
+def note(noted):
+    """What ComfyUI puts beside a layer's weight."""
+    return torch.tensor(list(json.dumps(noted).encode()), dtype=torch.uint8)
+
+
+def headed(path, stored, noted):
+    """A file whose header has the notes."""
+    save_file(stored, path, {"_quantization_metadata": json.dumps({"layers": noted})})
+    return path
 
 
 def same(network, stored):
@@ -61,7 +90,8 @@ def test_eight_bit_files_stay_in_eight_bits_with_or_without_scales(tmp_path):
         small = (stored[f"{layer}.weight"] / scale).to(torch.float8_e4m3fn)
         stored[f"{layer}.weight"], wanted[layer] = small, small.float() * scale
     stored[f"{scaled}.weight_scale"] = torch.tensor(0.25)
-    stored[f"{scaled}.comfy_quant"] = torch.zeros(3, dtype=torch.uint8)
+    stored[f"{scaled}.comfy_quant"] = note({"format": "float8_e4m3fn"})
+    stored[f"{scaled}.input_scale"] = stored[f"{cast}.scale_input"] = torch.tensor(3.0)
     stored["scaled_fp8"] = torch.zeros(2).to(torch.float8_e4m3fn)
     network = loaded(save(tmp_path / "x.safetensors", stored), low_bit)
     for layer, weight in wanted.items():
@@ -73,6 +103,113 @@ def test_eight_bit_files_stay_in_eight_bits_with_or_without_scales(tmp_path):
         )
     plain = loaded(tmp_path / "x.safetensors")
     assert torch.equal(plain.get_submodule(scaled).weight, wanted[scaled])
+
+
+@pytest.mark.parametrize("kind", NOTES)
+def test_a_format_that_is_not_computed_is_refused_by_layer_before_weights_are_read(tmp_path, kind):
+    stored = {**weights(), f"{LAYER}.comfy_quant": note(NOTES[kind])}
+    file = save(tmp_path / "x.safetensors", stored)
+    with pytest.raises(ValueError) as refused:
+        open_weights(file, WHAT).check_formats()
+    said = f"{file} stores {LAYER}.weight as {kind.strip()}, {REFUSED}"
+    assert str(refused.value).startswith(said)
+    with pytest.raises(ValueError, match=REFUSED):
+        loaded(file)
+
+
+@pytest.mark.parametrize("bytes_of_a_note", [b"", b"{", b"\xff", b"[]", b"null"])
+def test_a_note_that_cannot_be_read_is_refused(tmp_path, bytes_of_a_note):
+    noted = torch.tensor(list(bytes_of_a_note), dtype=torch.uint8)
+    file = save(tmp_path / "x.safetensors", {**weights(), f"{LAYER}.comfy_quant": noted})
+    with pytest.raises(ValueError, match=UNREADABLE):
+        loaded(file)
+
+
+@pytest.mark.parametrize("named", [LAYER, PREFIX + LAYER])
+@pytest.mark.parametrize("prefix", ["", PREFIX])
+def test_notes_in_the_header_count_more_than_those_beside_the_weights(tmp_path, prefix, named):
+    stored = {prefix + name: tensor for name, tensor in weights().items()}
+    good, bad = {"format": "float8_e4m3fn"}, {"format": "nvfp4"}
+    file = tmp_path / "x.safetensors"
+    headed(file, {**stored, f"{prefix}{LAYER}.comfy_quant": note(good)}, {named: bad})
+    if prefix or named == LAYER:
+        with pytest.raises(ValueError, match=rf"{LAYER}\.weight as nvfp4, {REFUSED}"):
+            loaded(file, prefixes=[PREFIX])
+    else:
+        assert same(loaded(file), weights())
+    headed(file, {**stored, f"{prefix}{LAYER}.comfy_quant": note(bad)}, {prefix + LAYER: good})
+    assert same(loaded(file, prefixes=[PREFIX]), weights())
+
+
+@pytest.mark.parametrize("header", ["{", "[]", "{}", '{"layers": [1]}'])
+def test_a_header_of_notes_that_cannot_be_read_is_refused(tmp_path, header):
+    save_file(weights(), tmp_path / "x.safetensors", {"_quantization_metadata": header})
+    with pytest.raises(ValueError, match=UNREADABLE):
+        loaded(tmp_path / "x.safetensors")
+
+
+def test_formats_of_other_networks_in_the_file_do_not_matter(tmp_path):
+    stored = {PREFIX + name: tensor for name, tensor in weights().items()}
+    other = {"clip.a.weight": torch.zeros(1), "clip.a.comfy_quant": note({"format": "nvfp4"})}
+    file = save(tmp_path / "x.safetensors", {**stored, **other})
+    assert same(loaded(file, prefixes=[PREFIX]), weights())
+
+
+@pytest.mark.parametrize("beside", [{"format": "int8_tensorwise", "convrot": False}, None])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (48, 1)])
+def test_plain_eight_bit_integers_are_multiplied_by_their_scales(tmp_path, shape, beside):
+    stored, generator = weights(), torch.Generator().manual_seed(1)
+    small = torch.randint(-128, 128, (48, 48), dtype=torch.int8, generator=generator)
+    scale = torch.rand(shape, generator=generator)
+    wanted = small.double() * (scale.double() if scale.numel() > 1 else scale.item())
+    stored |= {f"{LAYER}.weight": small, f"{LAYER}.weight_scale": scale}
+    stored |= {f"{LAYER}.comfy_quant": note(beside)} if beside else {}
+    file = save(tmp_path / "x.safetensors", stored)
+    for ops in (nn, low_bit):
+        assert torch.equal(loaded(file, ops).get_submodule(LAYER).weight, wanted.float())
+
+
+@pytest.mark.parametrize("shape", [(48,), (1, 48), (48, 2), (24, 1), (48, 5, 1), (48, 3, 16), (0,)])
+def test_scales_that_do_not_fit_a_weight_are_refused_by_name(tmp_path, shape):
+    stored = weights()
+    stored[f"{LAYER}.weight"] = stored[f"{LAYER}.weight"].to(torch.float8_e4m3fn)
+    stored[f"{LAYER}.weight_scale"] = torch.ones(shape)
+    file = save(tmp_path / "x.safetensors", stored)
+    for ops in (nn, low_bit):
+        with pytest.raises(ValueError) as refused:
+            loaded(file, ops)
+        said = f"{file} stores {LAYER}.weight with scales {list(shape)} for numbers [48, 48], "
+        assert str(refused.value).startswith(said + REFUSED)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (48, 1), (48, 3, 1), (1, 1, 1)])
+def test_scales_that_fit_are_those_that_widen(shape):
+    weight, scale = torch.randn(48, 48), torch.rand(shape)
+    assert low_bit.fits(scale.shape, weight.shape)
+    each = scale.expand(48, 1) if scale.ndim < 2 else scale.reshape(scale.shape[0], -1)
+    each = each.repeat_interleave(48 // each.shape[1], dim=1)
+    assert torch.equal(low_bit.dequantise(weight, scale), weight * each)
+
+
+@pytest.mark.parametrize(
+    ("number", "scale", "said"),
+    [
+        (torch.int8, None, "int8 without a scale"),
+        (torch.uint8, None, "uint8 without a scale"),
+        (torch.uint8, torch.float32, "uint8 with scales in float32"),
+        (torch.float8_e4m3fn, torch.uint8, "float8_e4m3fn with scales in uint8"),
+        (torch.float8_e4m3fn, torch.float8_e8m0fnu, "float8_e4m3fn with scales in float8_e8m0fnu"),
+    ],
+)
+def test_numbers_that_stand_for_others_are_refused_without_a_note(tmp_path, number, scale, said):
+    stored = weights()
+    stored[f"{LAYER}.weight"] = stored[f"{LAYER}.weight"].to(number)
+    if scale is not None:
+        stored[f"{LAYER}.weight_scale"] = torch.ones(1).to(scale)
+    file = save(tmp_path / "x.safetensors", stored)
+    for ops in (nn, low_bit):
+        with pytest.raises(ValueError, match=rf"{LAYER}\.weight as {said}, {REFUSED}"):
+            loaded(file, ops)
 
 
 def test_layers_asked_for_become_eight_bits_on_the_way(tmp_path):

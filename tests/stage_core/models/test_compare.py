@@ -40,7 +40,12 @@ def halved(one):
     return {"a.weight": one.half()}
 
 
-EIGHT_BITS = [cast, scaled, in_blocks]
+def whole(one):
+    scale = one.abs().amax() / 127
+    return {"a.weight": (one / scale).round().to(torch.int8), "a.scale_weight": scale}
+
+
+EIGHT_BITS = [cast, scaled, in_blocks, whole]
 
 
 def test_the_same_weights_are_equal(tmp_path):
@@ -53,7 +58,7 @@ def test_the_same_weights_are_equal(tmp_path):
 def test_weights_rounded_to_eight_bits_are_the_same_within_their_rounding(tmp_path, rounding):
     found = compared(tmp_path, {"a.weight": weight()}, rounding(weight()))
     assert (found.equal, found.rounded, found.same) == (0, 1, True)
-    assert "float8_e4m3fn" in str(found)
+    assert ("int8" if rounding is whole else "float8_e4m3fn") in str(found)
 
 
 @pytest.mark.parametrize("rounding", [*EIGHT_BITS, halved])
@@ -76,3 +81,10 @@ def test_other_names_and_shapes_and_numbers_that_are_none_are_different(tmp_path
     found = compared(tmp_path, base, {**other, "c": torch.tensor([float("nan")])})
     assert (found.missing, found.unknown) == (("only",), ("new",))
     assert found.different.keys() == {"b", "c"}
+
+
+def test_formats_that_are_not_computed_are_refused_and_not_called_different(tmp_path):
+    noted = torch.tensor(list(b'{"format": "mxfp8"}'), dtype=torch.uint8)
+    other = {"a.weight": weight().to(torch.float8_e4m3fn), "a.comfy_quant": noted}
+    with pytest.raises(ValueError, match=r"1\.safetensors stores a\.weight as mxfp8"):
+        compared(tmp_path, {"a.weight": weight()}, other)
