@@ -13,7 +13,7 @@ from .command.convert import ConvertedLora, check, convert_lora, convert_transfo
 from .command.directing import write_plan
 from .command.making import draw_board, make
 from .command.options import parser
-from .command.speaking import say, write_over
+from .command.speaking import say, watching, write_over
 
 _GOES_ON = "what was finished is kept, the same command goes on from there"
 
@@ -53,10 +53,13 @@ def convert(options: argparse.Namespace) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     """Measure, and say how far from the goals."""
-    rows = MEASURES[options.which](lambda now: write_over(f"  {now} "))
-    print(table(rows))
-    if options.json:
-        write_text(options.json, to_json(rows))
+    rows = {}
+    for row in MEASURES[options.which](watching()):
+        rows[row.name] = row
+        if options.json:
+            # At once: what measures for minutes may be stopped in the middle.
+            write_text(options.json, to_json(rows.values()))
+    print(table(rows.values()))
 
 
 def _sentence(error: BaseException) -> str:

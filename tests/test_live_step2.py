@@ -206,7 +206,7 @@ def test_the_workflow_of_any_image_model_draws_a_pair(server):
         drawn["steps"] = 1
     run = server.run(prompt, timeout=500)
     assert run.status == "success", run.error + server.log[-3000:]
-    assert run.text(of["STAGE_ShotTake"]) == "shot 1 is 1_d01; 1 of 1 shots are drawn"
+    assert run.text(of["STAGE_ShotTake"]) == "shot 1 is 1_d01; 1 of 1 shot drawn"
     assert len(pictures(server, "Any model")) == 2
     again = server.run(prompt)
     assert again.status == "success" and of["KSampler"] not in again.executed

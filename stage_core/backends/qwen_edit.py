@@ -234,15 +234,18 @@ def denoise(
 
 
 def _sizes(order: DrawingOrder) -> tuple[int, ...]:
-    """The number of an order's tokens of pictures, and those of each of its texts."""
+    """How many noise levels an order has, tokens of pictures, and tokens of each of its texts."""
     latents = (order.noise, *order.memory)
     texts = (text for text in (order.positive, order.negative) if text is not None)
     count = sum(one.shape[2] * one.shape[3] for one in latents) // PATCH**2
-    return count, *(text.shape[1] for text in texts)
+    return len(order.sigmas) - 1, count, *(text.shape[1] for text in texts)
 
 
-def _rehearsed(transformer: QwenImage, count: int, *lengths: int) -> list[Tensor]:
-    """One prediction of an order of these sizes, of tensors without numbers."""
+def _rehearsed(transformer: QwenImage, steps: int, count: int, *lengths: int) -> list[Tensor]:
+    """One prediction of an order of these sizes, of tensors without numbers.
+
+    Beside what is computed there is what all blocks made of all noise levels.
+    """
     config, dtype = transformer.config, transformer.dtype
 
     def rotation(length: int) -> Tensor:
@@ -260,7 +263,10 @@ def _rehearsed(transformer: QwenImage, count: int, *lengths: int) -> list[Tensor
         )
         for length in lengths
     ]
-    return transformer.forward_many(sequences, NoiseLevel(empty(config.num_times, config.width)))
+    embedding = empty(config.num_times, config.width)
+    made = [block.levels([embedding] * steps) for block in transformer.transformer_blocks]
+    levels = [NoiseLevel(embedding, blocks) for blocks in zip(*made, strict=True)]
+    return transformer.forward_many(sequences, levels[0])
 
 
 def _velocity(transformer: QwenImage, order: DrawingOrder, attempt: Attempt) -> Velocity:

@@ -8,28 +8,30 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..encoding.dual import Once, merged, read_at, vae_pixels, vision_patches
+from ..encoding.dual import VAE_SIDE, Once, merged, read_at, vae_pixels, vision_patches
 from ..encoding.positions import vision_language_positions
 from ..encoding.prompts import PICTURE_TOKEN, Templates, with_picture
 from ..story.frames import Picture
 
 _KEPT_PICTURES = 64
+# Numbers that the VAE has at a time for each pixel: counted on shapes.
+_NUMBERS_READ, _NUMBERS_SHOWN = 1000, 1800
 
 Turn = Callable[[], None]
 """Gives a network the device to itself."""
 
 
-def _nobodys() -> None:
+def _nobodys(*_: int) -> None:
     """All networks are where they compute."""
 
 
 class QwenVAE:
     """Pixels to normalised latents of an eighth of each side, and back, in the file's dtype.
 
-    `turn` is called before the network is.
+    `turn` is called before the network is, with the bytes that its work takes at most.
     """
 
-    def __init__(self, network: nn.Module, turn: Turn = _nobodys):
+    def __init__(self, network: nn.Module, turn: Callable[[int], None] = _nobodys):
         self.network = network
         self._turn = turn
         weight = next(network.parameters())
@@ -45,17 +47,21 @@ class QwenVAE:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """As `encode`, of pixels [1, 3, H, W] in [-1, 1]."""
-        self._turn()
+        self._begin(_NUMBERS_READ * pixels[:, 0].numel())
         clip = rearrange(pixels.to(self._mean), "b c h w -> b c 1 h w")
         distribution = self.network.encode(clip).latent_dist
         return (distribution.mode()[:, :, 0] - self._mean) * self._factor
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pixels [1, 3, 8h, 8w] in [0, 1] of latents [1, 16, h, w]."""
-        self._turn()
+        self._begin(_NUMBERS_SHOWN * latents[:, 0].numel() * VAE_SIDE**2)
         raw = latents.to(self._mean) / self._factor + self._mean
         clip = self.network.decode(rearrange(raw, "b c h w -> b c 1 h w")).sample
         return (clip[:, :, 0] * 0.5 + 0.5).clamp(0, 1)
+
+    def _begin(self, count: int) -> None:
+        """Have the device, for work with so many numbers."""
+        self._turn(count * self._mean.element_size())
 
 
 class QwenTextEncoder:

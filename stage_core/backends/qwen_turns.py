@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
 
 import torch
 from torch import nn
 
 from ..models.low_bit import widener_for
 from ..models.qwen_image import QwenImage
-from ..offload.placed import Offload, OffloadPolicy, Placement, PlaceReport, Task, placed
+from ..offload.placed import OffloadPolicy, Placement, PlaceReport, Task, placed
 from ..offload.stream import StreamOptions
 from ..offload.working import working_bytes
 
@@ -28,8 +27,8 @@ class QwenTurns:
     """Whose turn it is. Where nothing has to move, everybody's.
 
     What was page-locked for the transformer stays so for a whole film. While others compute,
-    nothing of it is on the device but a few slots. `reports` tell, by network, where weights were
-    in the last film.
+    none of its blocks is on the device. `reports` tell, by network, where weights were in the last
+    film.
     """
 
     def __init__(
@@ -41,8 +40,9 @@ class QwenTurns:
     ):
         self._transformer, self._text_network = transformer, text_network
         self._policy, self._reserve = policy, reserve
+        self._widener = widener_for(transformer, transformer.dtype)
         self._film, self._reading = ExitStack(), ExitStack()
-        self._is_reading = False
+        self._is_reading = self._is_drawing = False
         self._placement: Placement | None = None
         self._reader: Placement | None = None
         self._num_resident = 0
@@ -56,15 +56,16 @@ class QwenTurns:
         self._make_room()
         blocks = [*self._text_network.visual.blocks, *self._text_network.language_model.layers]
         # Twice a shot, which page-locking would cost more than it gains.
-        policy = replace(self._policy, mode=Offload.LITTLE_RAM)
-        task = Task(self._text_network, blocks, _READING_BYTES)
-        self._reader = self._reading.enter_context(placed(task, policy, self._reserve))
+        task = Task(self._text_network, blocks, _READING_BYTES, locks=False)
+        self._reader = self._reading.enter_context(placed(task, self._policy, self._reserve))
         self._is_reading = True
 
-    def see(self) -> None:
-        """From now on it is the VAE's turn."""
+    def see(self, work_bytes: int) -> None:
+        """From now on it is the VAE's turn, whose work needs so much."""
         self._end_reading()
         self._make_room()
+        if self._reserve is not None and self._policy.device != "cpu":
+            self._reserve(work_bytes)
 
     def draw(self, rehearse: Callable[[], object], sizes: tuple[int, ...]) -> Placement:
         """From now on it is the transformer's turn.
@@ -81,18 +82,19 @@ class QwenTurns:
         if self._placement is None:
             self.reports.pop("transformer", None)
             self._placement = self._film.enter_context(self._placed(needs))
-        elif self._num_resident:
+        elif self._num_resident and not self._is_drawing:
             self._placement.stream.resize(self._num_resident)
         # The first shots of a film remember less than the later ones.
         self._placement.work(needs)
         self._placement.begin_turn()
+        self._is_drawing = True
         return self._placement
 
     def rest(self) -> None:
         """It is nobody's turn: the device, and what was page-locked, are given back."""
         self._end_reading()
         if self._placement is not None:
-            self._placement.end_turn()
+            self._end_drawing()
             self.reports["transformer"] = self._placement.report("transformer")
             for report in self.reports.values():
                 _log.info("%s", report)
@@ -105,12 +107,14 @@ class QwenTurns:
         # Some seconds for all blocks of a large network: once for shots of the same sizes.
         if sizes not in self._needed:
             with self._placement.stream.aside() if self._placement else nullcontext():
-                self._needed[sizes] = working_bytes(self._transformer, rehearse)
+                network, widener = self._transformer, self._widener
+                blocks = network.transformer_blocks
+                self._needed[sizes] = working_bytes(network, rehearse, blocks, widener)
         return self._needed[sizes]
 
     def _placed(self, working_bytes: int) -> AbstractContextManager[Placement]:
         network = self._transformer
-        options = StreamOptions(_LEFT_OUT, widener_for(network, network.dtype))
+        options = StreamOptions(_LEFT_OUT, self._widener)
         task = Task(network, network.transformer_blocks, working_bytes, options)
         return placed(task, self._policy, self._reserve)
 
@@ -121,12 +125,19 @@ class QwenTurns:
         self._is_reading, self._reader = False, None
         self._reading.close()
 
-    def _make_room(self) -> None:
-        if self._placement is not None:
+    def _end_drawing(self) -> None:
+        if self._is_drawing:
             self._placement.end_turn()
-        stream = self._placement and self._placement.stream
-        if stream and stream.resident:
+        self._is_drawing = False
+
+    def _make_room(self) -> None:
+        if not self._is_drawing:
+            return
+        self._end_drawing()
+        stream = self._placement.stream
+        if stream is not None:
             self._num_resident = len(stream.resident)
             stream.resize(0)
+            stream.free_slots()
             if self._placement.device.type == "cuda":
                 torch.cuda.empty_cache()

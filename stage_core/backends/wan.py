@@ -298,7 +298,10 @@ class WanShots:
     def _decoded(self, take: _Take) -> Clip:
         vae, shot = self.networks.vae, take.job.brief.shot
         self._turn(take, vae.network)
+        before = vae.num_tiled
         pixels = vae.decode(take.state.latents[:, :, len(take.references) :].to(self._device))
+        if vae.num_tiled > before:
+            self.report.tiled.append(shot.id)
         frames = torch.stack([as_pixels(frame) for frame in pixels])
         self.report.meetings += meetings(shot, take.placed, frames, take.images)
         # Only the frames at the cuts: a picture between frames that miss it would be a flash.
@@ -308,11 +311,13 @@ class WanShots:
 
     def _turn(self, take: _Take, part: nn.Module) -> None:
         """Make it a part's turn, and note what that costs, and would cost shot by shot."""
-        moved = num_bytes(part)
+        moved, length = num_bytes(part), take.length
+        # Of the parts that take turns the VAE needs most.
+        work = self.networks.vae.work_bytes(length.num_frames, length.width, length.height)
         if take.part is not part:
             take.part = part
             self.report.moved_bytes_by_shot += moved
-        if self._turns.take(part):
+        if self._turns.take(part, work):
             self.report.moved_bytes += moved
 
 

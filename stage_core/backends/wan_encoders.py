@@ -11,16 +11,22 @@ from torch.nn import functional
 
 from ..encoding.dual import VISION_DEVIATION, VISION_MEAN, Once
 
+# Numbers that the VAE has at a time for each pixel, and more for each frame: counted on shapes.
+_NUMBERS_OF_PIXEL, _NUMBERS_OF_FRAME = 5400, 4
 _TOKENS = 512
 _KEPT_WORDS = 64
 _KEPT_SIGHTS = 64
 
 
 class WanVAE:
-    """Videos to normalised latents and back, in the file's dtype; the first frame is apart."""
+    """Videos to normalised latents and back, in the file's dtype; the first frame is apart.
+
+    `num_tiled` videos were decoded in tiles so far, for want of VRAM.
+    """
 
     def __init__(self, network: nn.Module):
         self.network = network
+        self.num_tiled = 0
         config = network.config
         self.channels: int = config.z_dim
         self.side: int = config.scale_factor_spatial
@@ -29,6 +35,11 @@ class WanVAE:
             torch.tensor(values)[None, :, None, None, None]
             for values in (config.latents_mean, config.latents_std)
         )
+
+    def work_bytes(self, num_frames: int, width: int, height: int) -> int:
+        """What decoding a video of this size takes besides weights, which encoding does not."""
+        count = (_NUMBERS_OF_PIXEL + _NUMBERS_OF_FRAME * num_frames) * width * height
+        return count * next(self.network.parameters()).element_size()
 
     def encode(self, video: Tensor) -> Tensor:
         """Latents [1, C, T, h, w], float32 on the CPU, of a video [1, 3, F, H, W] in [-1, 1]."""
@@ -40,8 +51,27 @@ class WanVAE:
         """Pixels [F, H, W, 3] in [0, 1] of latents [1, C, T, h, w]."""
         latents = latents.to(next(self.network.parameters()))
         raw = latents / (1.0 / self._deviation.to(latents)) + self._mean.to(latents)
-        video = self.network.decode(raw).sample
+        video = self._whole(raw)
+        video = self._in_tiles(raw) if video is None else video
         return rearrange((video.float() * 0.5 + 0.5).clamp(0, 1), "1 c t h w -> t h w c")
+
+    def _whole(self, raw: Tensor) -> Tensor | None:
+        """The video in one piece; None where VRAM does not suffice, and nothing of it is left."""
+        try:
+            return self.network.decode(raw).sample
+        except torch.OutOfMemoryError:
+            return None
+
+    def _in_tiles(self, raw: Tensor) -> Tensor:
+        """The video tile by tile: its seams are blended, so it is not quite the same."""
+        self.num_tiled += 1
+        if raw.is_cuda:
+            torch.cuda.empty_cache()
+        self.network.enable_tiling()
+        try:
+            return self.network.decode(raw).sample
+        finally:
+            self.network.disable_tiling()
 
 
 class WanText:

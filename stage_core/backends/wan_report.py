@@ -16,14 +16,15 @@ class FilmReport:
     """What a film has cost so far.
 
     `moved_bytes` of weights were moved; shot by shot it would be `moved_bytes_by_shot`. `seconds`
-    by phase: encode, experts, decode. `meetings` with keyframes, take by take. `places` by large
-    network.
+    by phase: encode, experts, decode. `meetings` with keyframes, take by take. `tiled` shots were
+    decoded in tiles. `places` by large network.
     """
 
     moved_bytes: int = 0
     moved_bytes_by_shot: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     meetings: list[Meeting] = field(default_factory=list)
+    tiled: list[str] = field(default_factory=list)
     places: dict[str, PlaceReport] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -38,6 +39,9 @@ class FilmReport:
     def remarks(self) -> tuple[str, ...]:
         """What a person is told: the cost, where large networks were, keyframes not set exactly."""
         told = [str(meeting) for meeting in self.meetings if not meeting.is_plain]
+        if self.tiled:
+            shots = ", ".join(dict.fromkeys(self.tiled))
+            told.append(f"decoded in tiles, for want of VRAM: {shots}; 480p needs half as much")
         return (str(self), *map(str, self.places.values()), *told)
 
     @contextmanager

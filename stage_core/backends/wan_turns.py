@@ -15,9 +15,6 @@ from ..offload.placed import OffloadPolicy, Placement, Task, placed
 from ..offload.stream import StreamOptions
 from ..offload.working import working_bytes
 
-# Of the VAE for a second of video, generously; the parts that take turns here are small.
-_WORK_BYTES = 4 * 2**30
-
 
 def num_bytes(part: nn.Module) -> int:
     """Bytes of all weights of a part."""
@@ -35,8 +32,10 @@ class Turns:
         self._part: nn.Module | None = None
         self._home: list[tuple[Tensor, Tensor]] = []
 
-    def take(self, part: nn.Module) -> bool:
+    def take(self, part: nn.Module, work_bytes: int = 0) -> bool:
         """Make it this part's turn, until it is another's; whether it was another's before.
+
+        Its work needs so much besides weights.
 
         On the CPU turns are taken alike, though no weight moves.
         """
@@ -45,7 +44,7 @@ class Turns:
         self.leave()
         self._part = part
         if self._reserve is not None and self.device.type != "cpu":
-            self._reserve(num_bytes(part) + _WORK_BYTES)
+            self._reserve(num_bytes(part) + work_bytes)
         for tensor in _tensors(part):
             if tensor.device != self.device:
                 self._home.append((tensor, tensor.data))
@@ -88,9 +87,11 @@ class Part:
         Raises:
             ValueError: it does not fit, with the figures and what to change.
         """
-        needs = working_bytes(self.network, self.rehearse) if policy.streams else 0
-        options = StreamOptions(widener=widener_for(self.network, self.network.dtype))
-        task = Task(self.network, self.blocks, needs, options)
+        network, needs = self.network, 0
+        widener = widener_for(network, network.dtype)
+        if policy.streams:
+            needs = working_bytes(network, self.rehearse, self.blocks, widener)
+        task = Task(network, self.blocks, needs, StreamOptions(widener=widener))
         with placed(task, policy, reserve) as placement:
             yield placement
 

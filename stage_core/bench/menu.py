@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from . import gpu, history, kernels, savings, shots, stream
 from .rows import OnRow, Row
 
-Measure = Callable[[OnRow], tuple[Row, ...]]
+Measure = Callable[[OnRow], Iterable[Row]]
+"""A row that comes again, under the same name, stands for the one before."""
 
 MEASURES: dict[str, Measure] = {
     "gpu": gpu.measure,

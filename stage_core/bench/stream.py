@@ -31,6 +31,8 @@ SMALL = Size(6, 2, 16, 64)
 TIMED = Size(8, 4, 128, 512, 1)
 HELD = Size(12, 6, 128, 64, 1, torch.bfloat16)
 LONG = replace(SMALL, num_tokens=1024)
+# So few tokens that what weights take is most of it.
+WIDE = Size(6, 2, 64, 64, dtype=torch.bfloat16)
 _PAIRS = 9
 _STEPS = 200
 _STEPS_TIMED = 3
@@ -143,23 +145,28 @@ def simulated(on_row: OnRow) -> list[Row]:
     return [at_most(f"A8 {_MACHINES} simulated machines over the bound, worst", worst, 1.02)]
 
 
-def predicted(on_row: OnRow, size: Size = LONG) -> list[Row]:
-    """The planned peak beside that of the tensors there were."""
+def predicted(on_row: OnRow, size: Size = LONG, eight: Size = WIDE) -> list[Row]:
+    """The planned peak beside that of the tensors there were; of `eight` with eight bits."""
     rows = []
     for kind, make in KINDS.items():
         on_row(f"peak of {kind}")
         subject = make(size)
-        working = working_bytes(subject.network, subject.step(on_meta))
-        task = Task(subject.network, subject.blocks, working, subject.options)
-        call = subject.call()
-        policy = OffloadPolicy(Offload.STREAMS, vram_bytes=10**12)
-        least = replace(policy, vram_bytes=None)
-        for name, chosen in (("all resident", policy), ("all streamed", least)):
-            with placed(task, chosen) as place:
-                made = peak_bytes(call) + sum(w.nbytes for w in _outside(subject))
-            off = 100 * abs(place.plan.peak_bytes / made - 1)
-            rows.append(at_most(f"A9 {kind}, {name}: plan off by", off, 5, "%"))
+        for name, room in (("all resident", 10**12), ("all streamed", None)):
+            rows.append(_off(f"A9 {kind}, {name}: plan off by", subject, room))
+        subject = in_eight_bits(make(eight, low_bit))
+        rows.append(_off(f"A9 {kind}, eight bits, all streamed: plan off by", subject, None))
     return rows
+
+
+def _off(name: str, subject: Subject, vram_bytes: int | None) -> Row:
+    """How far the plan for a budget is from what there was; None for the least that will do."""
+    network, blocks, options = subject.network, subject.blocks, subject.options
+    working = working_bytes(network, subject.step(on_meta), blocks, options.widener)
+    call = subject.call()
+    policy = OffloadPolicy(Offload.STREAMS, vram_bytes)
+    with placed(Task(network, blocks, working, options), policy) as place:
+        made = peak_bytes(call) + sum(weight.nbytes for weight in _outside(subject))
+    return at_most(name, 100 * abs(place.plan.peak_bytes / made - 1), 5, "%")
 
 
 def _outside(subject: Subject) -> list[torch.Tensor]:

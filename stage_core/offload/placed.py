@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,11 +15,24 @@ import torch
 from torch import Tensor, nn
 
 from .machine import free_vram_bytes, lockable_bytes
-from .plan import Demand, Means, Plan, all_resident, most_resident, peak_bytes, plan
+from .plan import (
+    SLOTS,
+    Demand,
+    Means,
+    Plan,
+    all_resident,
+    most_resident,
+    peak_bytes,
+    plan,
+    refusal,
+)
 from .slab import own_tensors, pack
 from .stream import Stream, StreamOptions, streamed
 
 T = TypeVar("T")
+Reserve = Callable[[int], None]
+"""Makes room for so many bytes of VRAM, which other parts of the program may hold."""
+
 # Of free VRAM, for what kernels and the allocator need beside tensors.
 _HEADROOM = 0.06
 _PLAIN = StreamOptions()
@@ -62,13 +77,15 @@ class OffloadPolicy:
 class Task:
     """A network, the modules in it that follow one another, and what its work needs.
 
-    `working_bytes`: see `working.working_bytes`.
+    `working_bytes`: see `working.working_bytes`. `locks`: whether it works so often that to lock
+    pages of RAM for it pays.
     """
 
     network: nn.Module
     blocks: Sequence[nn.Module]
     working_bytes: int
     options: StreamOptions = _PLAIN
+    locks: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,8 +120,9 @@ class PlaceReport:
 class Placement:
     """A network in place. `demand`, `plan` and `stream` are None where nothing had to be done.
 
-    `working_bytes`: what its work needs, of `room_bytes` that it may take in all. `begun_bytes` of
-    VRAM were in use before it was there, `peak_bytes` more are the most so far.
+    `working_bytes`: what its work needs, of `room_bytes` that it may take in all; None where it
+    takes the least that will do, for which it asks `reserve`. `begun_bytes` of VRAM were in use
+    before it was there, `peak_bytes` more are the most so far.
     """
 
     device: torch.device
@@ -113,7 +131,8 @@ class Placement:
     plan: Plan | None = None
     stream: Stream | None = None
     working_bytes: int = 0
-    room_bytes: int = 0
+    room_bytes: int | None = None
+    reserve: Reserve | None = None
     begun_bytes: int = 0
     peak_bytes: int = 0
 
@@ -132,15 +151,17 @@ class Placement:
         """What the work needs from now on; for more than before fewer blocks stay.
 
         Raises:
-            ValueError: there is no room with every block streamed.
+            ValueError: there is no room with every block streamed, with the figures.
         """
         more = working_bytes - self.working_bytes
         if self.stream is None or more <= 0:
             return
-        self.working_bytes = working_bytes
-        self.demand = replace(self.demand, working_bytes=self.demand.working_bytes + more)
-        if self.plan.resident:
-            self.fit(self.room_bytes)
+        demand = replace(self.demand, working_bytes=self.demand.working_bytes + more)
+        if self.room_bytes is not None:
+            self._fit(demand, self.room_bytes)
+        elif self.reserve is not None:
+            self.reserve(_with_headroom(working_bytes))
+        self.working_bytes, self.demand = working_bytes, demand
         stay = self.stream.resident
         most = peak_bytes(self.demand, stay, self.stream.num_slots)
         self.plan = replace(self.plan, resident=stay, peak_bytes=most)
@@ -153,16 +174,10 @@ class Placement:
         """Take so much VRAM from now on, with fewer blocks or more: others need it, or leave it.
 
         Raises:
-            ValueError: it is not enough with every block streamed.
+            ValueError: it is not enough with every block streamed, with the figures.
         """
-        if self.stream is None or self.demand is None:
-            return
-        most = most_resident(self.demand, vram_bytes, self.stream.num_slots)
-        if most is None:
-            raise ValueError(
-                f"{_gigabytes(vram_bytes)} of VRAM do not suffice with every block streamed"
-            )
-        self.stream.resize(most)
+        if self.stream is not None:
+            self._fit(self.demand, vram_bytes)
 
     def report(self, network: str) -> PlaceReport:
         """What was chosen and how it went, up to the end of the last turn."""
@@ -178,10 +193,18 @@ class Placement:
             fetched_bytes=self.stream.traffic.fetched_bytes,
         )
 
+    def _fit(self, demand: Demand, vram_bytes: int) -> None:
+        for slots in range(self.stream.num_slots, SLOTS[0] - 1, -1):
+            most = most_resident(demand, vram_bytes, slots)
+            if most is not None:
+                self.stream.resize(most, slots)
+                return
+        raise ValueError(refusal(demand, vram_bytes))
+
 
 @contextmanager
 def placed(
-    task: Task, policy: OffloadPolicy, reserve: Callable[[int], None] | None = None
+    task: Task, policy: OffloadPolicy, reserve: Reserve | None = None
 ) -> Iterator[Placement]:
     """The network on the policy's device for a while; afterwards all is as it was.
 
@@ -206,13 +229,12 @@ def placed(
         chosen.slots,
         _gigabytes(chosen.peak_bytes),
     )
-    room = max(chosen.peak_bytes, _budget(policy, chosen.peak_bytes))
     begun = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-    outside = _outside(task)
+    outside, room = _outside(task), _room(policy, chosen)
     with _moved(outside, device), streamed(task.blocks, chosen, device, task.options) as stream:
         demand = _demand(task, policy)
         placement = Placement(
-            device, policy.mode, demand, chosen, stream, task.working_bytes, room, begun
+            device, policy.mode, demand, chosen, stream, task.working_bytes, room, reserve, begun
         )
         placement.begin_turn()
         try:
@@ -221,7 +243,7 @@ def placed(
             placement.end_turn()
 
 
-def choose(task: Task, policy: OffloadPolicy, reserve: Callable[[int], None] | None = None) -> Plan:
+def choose(task: Task, policy: OffloadPolicy, reserve: Reserve | None = None) -> Plan:
     """The plan for a task on this machine.
 
     Raises:
@@ -230,7 +252,10 @@ def choose(task: Task, policy: OffloadPolicy, reserve: Callable[[int], None] | N
     demand = _demand(task, policy)
     everything = all_resident(demand)
     if reserve is not None:
-        reserve(min(everything.peak_bytes, policy.vram_bytes or everything.peak_bytes))
+        wanted = everything.peak_bytes
+        if not _keeps(policy):
+            wanted = min(wanted, peak_bytes(demand, frozenset(), SLOTS[-1]))
+        reserve(min(_with_headroom(wanted), policy.vram_bytes or sys.maxsize))
     budget = _budget(policy, everything.peak_bytes)
     if policy.mode is Offload.FITS:
         if everything.peak_bytes > budget:
@@ -239,11 +264,14 @@ def choose(task: Task, policy: OffloadPolicy, reserve: Callable[[int], None] | N
                 f"{_gigabytes(budget)} are free; let it stream, or allow more"
             )
         return everything
-    means = Means(budget, _lockable(task, policy))
-    keep = policy.vram_bytes is not None or not (
-        policy.device == "cpu" or policy.mode is Offload.STREAMS
-    )
-    return plan(demand, means, keep)
+    return plan(demand, Means(budget, _lockable(task, policy)), _keeps(policy))
+
+
+def _keeps(policy: OffloadPolicy) -> bool:
+    """Whether blocks stay as far as there is room, and not the fewest that will do."""
+    if policy.vram_bytes is not None:
+        return True
+    return policy.device != "cpu" and policy.mode is not Offload.STREAMS
 
 
 def _demand(task: Task, policy: OffloadPolicy) -> Demand:
@@ -266,8 +294,21 @@ def _budget(policy: OffloadPolicy, wanted: int) -> int:
     return free if policy.vram_bytes is None else min(free, policy.vram_bytes)
 
 
+def _room(policy: OffloadPolicy, chosen: Plan) -> int | None:
+    """What a network may take that runs by this plan; None for the least that will do."""
+    if not _keeps(policy):
+        return None
+    # What is free may have become less since it was chosen.
+    return max(chosen.peak_bytes, _budget(policy, chosen.peak_bytes))
+
+
+def _with_headroom(num_bytes: int) -> int:
+    """The free VRAM of which `_budget` is so much."""
+    return math.ceil(num_bytes / (1 - _HEADROOM))
+
+
 def _lockable(task: Task, policy: OffloadPolicy) -> int:
-    if policy.mode is Offload.LITTLE_RAM or policy.device == "cpu":
+    if policy.mode is Offload.LITTLE_RAM or policy.device == "cpu" or not task.locks:
         return 0
     kept = task.options.slabs
     return lockable_bytes() + (kept.num_bytes if kept else 0)

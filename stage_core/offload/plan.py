@@ -83,16 +83,21 @@ def plan(demand: Demand, means: Means, keep: bool = True) -> Plan:
     """
     plans = [found for slots in SLOTS if (found := _with_slots(demand, means, slots, keep))]
     if not plans:
-        least = peak_bytes(demand, frozenset(), SLOTS[0])
-        raise ValueError(
-            f"the network needs {_gigabytes(least)} of VRAM with every block streamed, "
-            f"{_gigabytes(demand.working_bytes)} of them for pictures and text, and may have "
-            f"{_gigabytes(means.vram_bytes)}; allow more, or make the picture or memory smaller"
-        )
+        raise ValueError(refusal(demand, means.vram_bytes))
     if not demand.compute_seconds:
         # Where that is not known the third slot is worth the block that stays less for it.
         return plans[-1]
     return min(plans, key=lambda found: (found.sweep_seconds, found.peak_bytes))
+
+
+def refusal(demand: Demand, vram_bytes: int) -> str:
+    """Why so much VRAM is too little even with every block streamed, and what to do."""
+    least = peak_bytes(demand, frozenset(), SLOTS[0])
+    return (
+        f"the network needs {_gigabytes(least)} of VRAM with every block streamed, "
+        f"{_gigabytes(demand.working_bytes)} of them for pictures and text, and may have "
+        f"{_gigabytes(vram_bytes)}; allow more, or make the picture or memory smaller"
+    )
 
 
 def resident_among(num_blocks: int, num_resident: int) -> frozenset[int]:

@@ -145,8 +145,11 @@ class Stream:
         self._drop_queue()
         self._order, self._next = tuple(blocks), 0
 
-    def resize(self, num_resident: int) -> None:
+    def resize(self, num_resident: int, num_slots: int | None = None) -> None:
         """Let as many blocks stay in VRAM, where others need it or leave it.
+
+        Args:
+            num_slots: for those that stream; None for as many as there are.
 
         Raises:
             ValueError: more than there are, or fewer than none.
@@ -160,11 +163,17 @@ class Stream:
         for block in self._stay.keys() - self.resident:
             self._engine.arrive(self._stay.pop(block).fetch)
             self._blocks[block].restore()
-        self._num_slots = self.num_slots
+        self._num_slots = num_slots or self.num_slots
         small = any(slot.room.numel() < self._slot_bytes() for slot in self._slots)
         if small or len(self._slots) != self._num_slots:
-            self._slots = ()
-            self._free.clear()
+            self.free_slots()
+
+    def free_slots(self) -> None:
+        """Leave VRAM to others until a block is visited again; only blocks that stay are there."""
+        self._leave()
+        self._drop_queue()
+        self._slots = ()
+        self._free.clear()
 
     def attempt(self, call: Callable[[], T]) -> T:
         """What `call` gives; when VRAM runs out, again with one block fewer in VRAM.
@@ -182,8 +191,7 @@ class Stream:
             if self.resident:
                 self.resize(len(self.resident) - 1)
             else:
-                self._num_slots = SLOTS[0]
-                self.resize(0)
+                self.resize(0, SLOTS[0])
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 

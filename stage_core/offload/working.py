@@ -7,7 +7,7 @@ is known in a fraction of a second, of whatever the network does now.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -19,22 +19,31 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from .stream import Widener
+
 T = TypeVar("T")
 
 
-def working_bytes(network: nn.Module, call: Callable[[], object]) -> int:
+def working_bytes(
+    network: nn.Module,
+    call: Callable[[], object],
+    blocks: Sequence[nn.Module] = (),
+    widener: Widener | None = None,
+) -> int:
     """The most that a call which uses the network has in tensors, apart from weights.
 
     Args:
         call: computes with the network and with arguments from `on_meta`.
+        blocks: those whose weights the `widener` will make wide while they are visited. Wide
+            weights do not count either: a plan has room for them.
 
     Attention is taken to be of a kind that makes no matrix of tokens by tokens.
     """
-    used = _Used(network, call)
+    used = _Used(network, call, blocks, widener)
     named = (*used.named_parameters(), *used.named_buffers())
     weights = {name: on_meta(tensor) for name, tensor in named}
     with torch.no_grad(), _LeanAttention():
-        return peak_bytes(lambda: functional_call(used, weights, ()))
+        return functional_call(used, weights, ())
 
 
 def on_meta(value: T) -> T:
@@ -108,10 +117,28 @@ class _LeanAttention(TorchFunctionMode):
 class _Used(nn.Module):
     """A call as a network, so that its weights can be others for a while."""
 
-    def __init__(self, network: nn.Module, call: Callable[[], object]):
+    def __init__(
+        self,
+        network: nn.Module,
+        call: Callable[[], object],
+        blocks: Sequence[nn.Module],
+        widener: Widener | None,
+    ):
         super().__init__()
         self.network = network
-        self._call = call
+        self._call, self._widener = call, widener
+        self._layers = [tuple(block.modules()) for block in blocks]
 
-    def forward(self) -> object:
-        return self._call()
+    def forward(self) -> int:
+        """The most bytes at a time that the call makes."""
+        if self._widener is None:
+            return peak_bytes(self._call)
+        try:
+            for layers in self._layers:
+                # Without numbers, so a room for each block takes nothing.
+                room = self._widener.num_bytes(layers)
+                self._widener.widen(layers, torch.empty(room, dtype=torch.uint8, device="meta"))
+            return peak_bytes(self._call)
+        finally:
+            for layers in self._layers:
+                self._widener.narrow(layers)

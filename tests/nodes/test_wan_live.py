@@ -158,7 +158,7 @@ def test_the_4_step_preset_films_with_its_lora_files(server):
         prompt["model"]["inputs"][f"model_{name}"] = [f"lora_{name}", 0]
     run = server.run(prompt, timeout=300)
     assert run.status == "success", run.error
-    assert "filmed 1 of 1 shots" in run.text("films")
+    assert "filmed 1 of 1 shot" in run.text("films")
 
 
 def test_vace_films_with_the_casts_pictures_from_the_memory_pack(server):
@@ -170,9 +170,9 @@ def test_vace_films_with_the_casts_pictures_from_the_memory_pack(server):
     prompt["ida"] = of("EmptyImage", width=64, height=128, batch_size=1, color=0x00FF00)
     run = server.run(prompt, timeout=300)
     assert run.status == "success", run.error
-    assert "filmed 1 of 1 shots" in run.text("films") and "ignored" not in run.text("films")
+    assert "filmed 1 of 1 shot" in run.text("films") and "ignored" not in run.text("films")
     prompt["ida"]["inputs"]["color"] = 0x0000FF
-    assert "filmed 1 of 1 shots" in server.run(prompt, timeout=300).text("films")
+    assert "filmed 1 of 1 shot" in server.run(prompt, timeout=300).text("films")
 
 
 def test_swapped_experts_are_told_before_anything_is_filmed(server):
@@ -202,15 +202,15 @@ def test_the_same_graph_queued_again_films_the_next_shot_until_all_are_filmed(se
         assert run.status == "success" and "graph" in run.executed, run.error
         texts.append(run.text("take"))
     assert texts == [
-        "shot 1 is 1_t01; 1 of 3 shots are filmed",
-        "shot 2 is 2_t01; 2 of 3 shots are filmed",
-        "shot 3 is 3_t01; 3 of 3 shots are filmed",
+        "shot 1 is 1_t01; 1 of 3 shots filmed",
+        "shot 2 is 2_t01; 2 of 3 shots filmed",
+        "shot 3 is 3_t01; 3 of 3 shots filmed",
     ]
     fourth = server.run(prompt)
     assert fourth.status == "success" and "graph" not in fourth.executed
     again = server.run(by_graph("Any", "2"))
     assert again.status == "success" and "graph" not in again.executed
-    assert again.text("take") == "shot 2 is 2_t01; 3 of 3 shots are filmed"
+    assert again.text("take") == "shot 2 is 2_t01; 3 of 3 shots filmed"
 
 
 def by_drawing(title):
@@ -236,7 +236,7 @@ def test_the_same_pair_of_nodes_draws_a_board_with_any_graph(server):
         run = server.run(prompt)
         assert run.status == "success" and "graph" in run.executed, run.error
         texts.append(run.text("take"))
-    assert texts == [f"shot {n} is {n}_d01; {n} of 3 shots are drawn" for n in (1, 2, 3)]
+    assert texts == [f"shot {n} is {n}_d01; {n} of 3 shots drawn" for n in (1, 2, 3)]
     fourth = server.run(prompt)
     assert fourth.status == "success" and "graph" not in fourth.executed
     assert len(list((server.output / "stage" / "Drawn").glob("*.png"))) == 6

@@ -1,21 +1,28 @@
 """A storyboard model whose networks stream draws what one draws whose networks stay."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 
 import pytest
 import torch
+from torch import nn
 
+from stage_core.backends import qwen_turns
 from stage_core.backends.protocol import Grid, Sampling
 from stage_core.backends.qwen_edit import QwenEdit
+from stage_core.backends.qwen_encoders import QwenVAE
 from stage_core.backends.qwen_networks import QwenSettings
+from stage_core.backends.qwen_turns import QwenTurns
 from stage_core.encoding.dual import EncoderAreas
-from stage_core.offload.placed import Offload, OffloadPolicy
+from stage_core.offload.placed import Offload, OffloadPolicy, Placement
+from stage_core.offload.working import peak_bytes
 from stage_core.story.shot_list import Shot
 
 from ..vectors import needs_vectors, networks
 from .test_qwen_edit import board_brief, quiet
 
+diffusers = pytest.importorskip("diffusers")
 pytestmark = needs_vectors
 
 
@@ -77,7 +84,7 @@ def test_only_one_network_is_on_the_device_at_a_time(tmp_path):
     assert len(stream.resident) == count
     turns.read()
     assert turns._is_reading and not stream.resident
-    turns.see()
+    turns.see(1)
     assert not turns._is_reading
 
 
@@ -87,6 +94,67 @@ def test_vram_is_asked_for_before_each_network_takes_it(tmp_path):
     drawn(made, ["1", "2"])
     # The text encoder for either shot, the transformer for both.
     assert len(wanted) == 3 and min(wanted) > 0
+
+
+def test_of_a_transformer_that_streams_no_block_is_on_the_device_while_others_compute(tmp_path):
+    made = model(tmp_path, OffloadPolicy(Offload.STREAMS))
+    drawn(made, ["1"])
+    stream = made.networks.turns._placement.stream
+    assert stream.traffic.fetches and not stream._slots  # Decoding was last.
+
+
+def test_vram_is_asked_for_before_the_vae_takes_it(tmp_path):
+    wanted = []
+    turns = QwenTurns(
+        model(tmp_path).networks.transformer,
+        nn.Identity(),
+        OffloadPolicy(device="cuda"),
+        wanted.append,
+    )
+    # As large as the released one, with shapes and without numbers.
+    with torch.device("meta"), torch.no_grad():
+        vae = QwenVAE(diffusers.AutoencoderKLQwenImage().to(torch.bfloat16).eval(), turns.see)
+        used = [
+            peak_bytes(lambda: vae.decode(torch.empty(1, 16, 32, 48))),
+            peak_bytes(lambda: vae.normalised(torch.empty(1, 3, 256, 384))),
+        ]
+    assert all(0.9 * said < num <= said for num, said in zip(used, wanted, strict=True))
+
+
+@pytest.mark.parametrize("mode", Offload)
+def test_the_text_encoder_is_where_its_user_wants_it(tmp_path, monkeypatch, mode):
+    tasks = []
+
+    @contextmanager
+    def placed(task, policy, reserve):
+        tasks.append((policy, task.locks))
+        yield Placement(torch.device("cpu"), policy.mode)
+
+    monkeypatch.setattr(qwen_turns, "placed", placed)
+    turns, policy = model(tmp_path).networks.turns, OffloadPolicy(mode, 10**9, "cuda")
+    turns = QwenTurns(turns._transformer, turns._text_network, policy)
+    turns.read()
+    turns.rest()
+    assert tasks == [(policy, False)]
+    assert turns.reports["text encoder"].mode == mode.value
+
+
+def test_a_text_encoder_that_streams_keeps_no_block(tmp_path):
+    made = model(tmp_path, OffloadPolicy(Offload.STREAMS))
+    made.networks.turns.read()
+    assert not made.networks.turns._reader.stream.resident
+    assert made.networks.turns._reader.report("it").mode == "streams"
+
+
+def test_what_all_steps_have_of_their_noise_levels_is_part_of_the_predicted_peak(tmp_path):
+    made, planned = model(tmp_path, OffloadPolicy(Offload.STREAMS)), []
+    for steps in (2, 6):
+        made.draw(board_brief([(1, 2)]), Sampling(steps=steps), quiet)
+        planned.append(made.networks.turns._placement.report("it").planned_bytes)
+    config = made.networks.transformer.config
+    rows = 6 * (config.num_times + 1) * config.width * config.num_layers
+    weight = next(made.networks.transformer.parameters())
+    assert planned[1] - planned[0] == 4 * rows * weight.itemsize
 
 
 def test_a_cancelled_shot_leaves_a_model_that_draws(tmp_path, drawn_in_place):

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from stage_core.backends.wan_encoders import WanText
+from stage_core.backends.wan_encoders import WanText, WanVAE
 from stage_core.backends.wan_tiny import tiny_networks
 from stage_core.backends.wan_turns import Turns, num_bytes
+from stage_core.offload.working import peak_bytes
 
-pytest.importorskip("diffusers")
+AutoencoderKLWan = pytest.importorskip("diffusers").AutoencoderKLWan
 pytest.importorskip("transformers")
 
 
@@ -49,6 +50,26 @@ def test_the_first_frame_has_a_latent_of_its_own_and_every_four_share_one(kind, 
     assert frames.max() <= 1
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["two experts", "small"])
+def test_a_video_for_which_vram_does_not_suffice_is_decoded_in_tiles(kind, monkeypatch):
+    vae = tiny_networks(kind).vae
+    latents = torch.randn(1, vae.channels, 2, 288 // vae.side, 320 // vae.side)
+    whole, decode = vae.decode(latents), vae.network.decode
+
+    def narrow(raw):
+        if not vae.network.use_tiling:
+            raise torch.OutOfMemoryError("full")
+        return decode(raw)
+
+    monkeypatch.setattr(vae.network, "decode", narrow)
+    tiled = vae.decode(latents)
+    assert vae.num_tiled == 1 and not vae.network.use_tiling
+    assert tiled.shape == whole.shape
+    # A tile does not see beyond its edge, in these networks less than in large ones.
+    assert (tiled - whole).abs().mean() < 0.05
+
+
 def test_latents_are_normalised_by_the_files_own_numbers():
     vae = tiny_networks().vae
     with torch.no_grad():
@@ -65,6 +86,26 @@ def test_a_part_keeps_its_turn_until_it_is_anothers():
     assert [turns.take(part) for part in (one, one, two, one)] == [True, False, True, True]
     turns.leave()
     assert turns.take(one)
+
+
+def test_vram_for_a_part_and_its_work_is_asked_for_once_a_turn():
+    asked = []
+    turns, part, other = Turns("cuda", asked.append), nn.Identity(), nn.Identity()
+    for taken, work in ((part, 70), (part, 70), (other, 90)):
+        turns.take(taken, work)
+    assert asked == [70, 90]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("num_frames", [9, 41])
+def test_the_work_of_a_vae_as_large_as_the_released_is_known_before(num_frames):
+    with torch.device("meta"):
+        vae = WanVAE(AutoencoderKLWan().to(torch.bfloat16).eval())
+    said = vae.work_bytes(num_frames, 96, 64)
+    latents = torch.empty(1, 16, num_frames // 4 + 1, 8, 12, device="meta")
+    assert 0.9 * said < peak_bytes(lambda: vae.network.decode(latents.bfloat16())) <= said
+    video = torch.empty(1, 3, num_frames, 64, 96, dtype=torch.bfloat16, device="meta")
+    assert peak_bytes(lambda: vae.network.encode(video)) <= said
 
 
 def test_bytes_of_a_part_are_those_of_weights_and_buffers():

@@ -350,6 +350,24 @@ def test_the_report_is_a_line_that_a_person_can_read():
     assert "encode 1.0 s, experts 20.0 s; keyframes met within" in said
 
 
+def test_a_clip_that_was_decoded_in_tiles_is_told(monkeypatch):
+    model = tiny_wan()
+    network = model.networks.vae.network
+    decode = network.decode
+
+    def narrow(raw):
+        if not network.use_tiling:
+            raise torch.OutOfMemoryError("full")
+        return decode(raw)
+
+    whole = films(model, jobs(2))
+    assert not any("tiles" in said for said in model.remarks)
+    monkeypatch.setattr(network, "decode", narrow)
+    # Clips as small as these are one tile.
+    assert all(map(torch.equal, films(model, jobs(2)), whole))
+    assert any("in tiles, for want of VRAM: 1, 2" in said for said in model.remarks)
+
+
 def test_all_shots_are_checked_before_a_network_is_loaded():
     loaded = []
     model = tiny_wan()

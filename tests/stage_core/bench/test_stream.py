@@ -73,7 +73,7 @@ def test_plans_reach_their_bound_in_simulation():
 
 def test_planned_peaks_are_those_of_the_tensors():
     rows = stream.predicted(quiet, replace(TINY, num_tokens=512))
-    assert len(rows) == 4 and all(row.met for row in rows)
+    assert len(rows) == 6 and all(row.met for row in rows)
 
 
 def test_times_are_of_both_lengths():

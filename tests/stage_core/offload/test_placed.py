@@ -1,5 +1,7 @@
 """A network runs where its user wants it, and is then where it was."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -69,7 +71,7 @@ def test_vram_that_others_need_is_given_up_and_taken_back():
             placement.fit(room)
             assert len(placement.stream.resident) == count
             found.append(placement.attempt(call))
-        with pytest.raises(ValueError, match="do not suffice"):
+        with pytest.raises(ValueError, match=r"needs .* every block streamed.* allow more"):
             placement.fit(1000)
     assert all(torch.equal(one, wanted) for one in found)
 
@@ -85,8 +87,63 @@ def test_blocks_make_room_for_work_that_grows():
         assert before.resident == 6 > after.resident
         assert before.planned_bytes < room and after.planned_bytes <= room
         assert torch.equal(placement.attempt(call), wanted)
-        with pytest.raises(ValueError, match="do not suffice"):
+        with pytest.raises(ValueError, match=r"needs .* every block streamed.* allow more"):
             placement.work(10**9)
+
+
+def test_a_budget_holds_for_work_that_grows_where_no_block_stays():
+    network = qwen()
+    call, task = qwen_calls(network), qwen_task(network)
+    wanted, least = call(), choose(task, OffloadPolicy(Offload.STREAMS)).peak_bytes
+    with placed(task, OffloadPolicy(Offload.STREAMS, least + 100)) as placement:
+        assert not placement.stream.resident and placement.stream.num_slots == 3
+        # A slot less makes room for a little more, and nothing for a lot.
+        placement.work(2000)
+        assert placement.stream.num_slots == 2 and placement.plan.peak_bytes <= least + 100
+        assert torch.equal(placement.attempt(call), wanted)
+        with pytest.raises(ValueError, match=r"needs .* every block streamed.* allow more"):
+            placement.work(10**9)
+        assert placement.plan.peak_bytes <= least + 100
+        assert torch.equal(placement.attempt(call), wanted)
+
+
+def test_without_a_budget_what_streams_grows_with_its_work_and_asks_for_that():
+    asked = []
+    with placed(qwen_task(qwen()), OffloadPolicy(Offload.STREAMS), asked.append) as placement:
+        before = placement.plan.peak_bytes
+        placement.work(10**9)
+        assert placement.plan.peak_bytes == before + 10**9 - 1000
+        assert not placement.stream.resident
+    assert len(asked) == 2 and 10**9 <= asked[1] < 1.1 * 10**9
+
+
+def test_streams_asks_the_host_for_its_plan_and_others_for_every_block(monkeypatch):
+    monkeypatch.setattr(placed_module, "free_vram_bytes", lambda device: 10**12)
+    task, asked = qwen_task(qwen()), {}
+    for mode in Offload:
+        policy = OffloadPolicy(mode, device="cuda")
+        plan = choose(task, policy, lambda num_bytes, mode=mode: asked.update({mode: num_bytes}))
+        # With what the plan leaves free of it.
+        assert plan.peak_bytes <= asked[mode] < 1.1 * plan.peak_bytes
+    assert asked[Offload.STREAMS] < asked[Offload.AUTO] == asked[Offload.FITS]
+
+
+def test_room_that_was_asked_for_is_enough_for_the_plan(monkeypatch):
+    task, free = qwen_task(qwen()), []
+    monkeypatch.setattr(placed_module, "free_vram_bytes", lambda device: free[-1])
+    for mode in Offload:
+        plan = choose(task, OffloadPolicy(mode, device="cuda"), free.append)
+        assert plan.slots == (3 if mode is Offload.STREAMS else 0)
+
+
+@pytest.mark.parametrize("mode", [Offload.AUTO, Offload.STREAMS])
+def test_a_task_for_a_short_while_locks_no_ram(monkeypatch, mode):
+    monkeypatch.setattr(placed_module, "free_vram_bytes", lambda device: 1_800_000)
+    often = qwen_task(qwen())
+    for task, tier in ((often, HostTier.LOCKED), (replace(often, locks=False), HostTier.PAGED)):
+        found = choose(task, OffloadPolicy(mode, device="cuda"))
+        streamed = [one for i, one in enumerate(found.tiers) if i not in found.resident]
+        assert streamed and set(streamed) == {tier}
 
 
 def test_a_rehearsal_aside_fetches_nothing():

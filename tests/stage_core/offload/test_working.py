@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from stage_core.bench.subjects import KINDS, Size, in_eight_bits
+from stage_core.models import low_bit
 from stage_core.models.modulation import NoiseLevel
 from stage_core.models.qwen_layers import JointTokens
 from stage_core.offload.working import on_meta, peak_bytes, working_bytes
@@ -69,6 +71,20 @@ def test_attention_on_meta_makes_no_matrix_of_tokens_by_tokens():
     network = qwen(1)
     # 4000 x 4000 numbers would be 64 MB for each of four heads; 4000 tokens are 1 MB.
     assert working_bytes(network, qwen_step(network, 4000, place=on_meta)) < 30 * 2**20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_weights_that_a_plan_has_wide_room_for_are_not_work(kind):
+    wide = KINDS[kind](Size(2, 2, 64, 64, dtype=torch.bfloat16), low_bit)
+    wanted = working_bytes(wide.network, wide.step(on_meta))
+    small = in_eight_bits(wide)
+    found, own = (
+        working_bytes(small.network, small.step(on_meta), small.blocks, widener)
+        for widener in (small.options.widener, None)
+    )
+    assert found == wanted < own
+    assert all(getattr(layer, "wide", None) is None for layer in small.network.modules())
 
 
 def test_the_networks_weights_are_what_they_were():
