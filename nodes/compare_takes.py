@@ -8,7 +8,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..stage_core.desk import comparison
 from ..stage_core.desk.shots import choose
 from ..stage_core.story.storyboard import Storyboard
-from . import films, host
+from . import films, host, lineage, sheet
 from .pictures import to_image
 from .sockets import StoryboardSocket
 
@@ -54,7 +54,7 @@ class CompareTakes(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **inputs):
-        return [films.changes(), films.takes_made()]
+        return [films.changes(), films.takes_told(lineage.graph_above())]
 
     @classmethod
     def execute(cls, storyboard: Storyboard, shot: str, take: str, drawing: str):
@@ -65,10 +65,12 @@ class CompareTakes(io.ComfyNode):
         image = to_image(comparison.side_by_side(found, project))
         path, _ = host.new_video(f"{title} {shot.strip()}")
         takes = comparison.write_film(board, shot, project, path)
+        films.takes_shown(lineage.graph_above())
         video = InputImpl.VideoFromFile(str(path)) if takes else ExecutionBlocker(None)
         used = ", ".join(one.record.name for one in found if one.in_use) or "nothing"
         host.say(
             f"shot {shot.strip()}: drawings: {len(found) - takes}, takes: {takes}; uses {used}"
         )
         report = comparison.report(found)
-        return io.NodeOutput(board, image, video, report, ui=ui.PreviewImage(image))
+        shown = {**ui.PreviewImage(image).as_dict(), **sheet.told(board)}
+        return io.NodeOutput(board, image, video, report, ui=shown)

@@ -15,6 +15,7 @@ from ..stage_core.sharing.cast_folder import cast_stamp, read_cast_folder, write
 from ..stage_core.story.cast import Cast as CastValue
 from ..stage_core.story.members import Member, MemberKind
 from ..stage_core.story.shot_list import FrameFormat
+from ..stage_core.wording import counted
 from . import casts, host
 from .pictures import pictures, rows, to_image
 from .sockets import CastSocket
@@ -154,7 +155,7 @@ class DirectorBrief(io.ComfyNode):
         members = cast.members if cast else ()
         length = Fraction(seconds).limit_denominator(1000)
         order = FilmOrder(theme, num_shots, length, look, language, members)
-        host.say(f"{order.shots} shots, about {float(order.seconds_each):.3g} s each")
+        host.say(f"{counted(order.shots, 'shot')}, about {float(order.seconds_each):.3g} s each")
         template = written_out(coverage(order, FrameFormat()))
         return io.NodeOutput(instruction(order), template, order.shots)
 
@@ -199,7 +200,7 @@ class Cast(io.ComfyNode):
             write_cast_folder(made, casts.cast_to_write(save.strip()))
         names = ", ".join(member.name for member in made.members) or "nobody"
         count = len(made.references())
-        host.say(f"{names}; {count} {'picture' if count == 1 else 'pictures'}")
+        host.say(f"{names}; {counted(count, 'picture')}")
         preview = to_image(_preview(made))
         return io.NodeOutput(made, preview, ui=ui.PreviewImage(preview))
 

@@ -18,6 +18,7 @@ from ..stage_core.editing.mix import mix
 from ..stage_core.errors import StorageError
 from ..stage_core.project import folder_name
 from ..stage_core.story.storyboard import Storyboard
+from ..stage_core.wording import counted
 from . import films, host
 from .cutting import CUT_INPUTS, Cutting
 from .sockets import StoryboardSocket
@@ -92,7 +93,8 @@ class Handover(io.ComfyNode):
             files, notes = hand_over(timeline, plan, folder, order)
         output = host.film_folder(title).parents[1]
         names = "\n".join(path.relative_to(output).as_posix() for path in files)
-        host.say("; ".join([f"{len(files)} files in {folder.name}", *notes, *cutting.notes]))
+        said = f"{counted(len(files), 'file')} in {folder.name}"
+        host.say("; ".join([said, *notes, *cutting.notes]))
         return io.NodeOutput(names)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 from comfy import model_management
@@ -38,6 +39,17 @@ def running_node() -> str | None:
     """The id of the node that runs, or None outside of a run."""
     context = get_executing_context()
     return context.node_id if context else None
+
+
+def running_prompt() -> Mapping[str, Any]:
+    """The nodes of the prompt that runs, by id, as they were queued; none outside of a run."""
+    context = get_executing_context()
+    if context is None:
+        return {}
+    from server import PromptServer
+
+    running, _ = PromptServer.instance.prompt_queue.get_current_queue_volatile()
+    return next((item[2] for item in running if item[1] == context.prompt_id), {})
 
 
 def say(text: str) -> None:

@@ -21,7 +21,7 @@ from ..stage_core.story.brief import ShotBrief
 from ..stage_core.story.frames import FramePair, Keyframe
 from ..stage_core.story.shot_list import Shot
 from ..stage_core.story.timeline import Clip, Frames
-from .host import Report, running_node
+from .host import Report, running_node, running_prompt
 from .native.grids import AS_PLANNED, GRIDS
 
 PICK_SHOT = "STAGE_PickShot"
@@ -153,6 +153,22 @@ def files_above(node: type[io.ComfyNode], socket: str, through: str) -> Iterator
         for value in inputs.values():
             if isinstance(value, str) and value.lower().endswith(WEIGHT_FILES):
                 yield value, link is None
+
+
+def graph_above() -> str:
+    """Names the node that runs together with all nodes above it, by their classes and inputs.
+
+    Also while the host asks for its fingerprint. Empty outside of a run.
+    """
+    prompt, waiting, found = running_prompt(), [running_node()], {}
+    while waiting:
+        node_id = waiting.pop()
+        if node_id in prompt and node_id not in found:
+            inputs = prompt[node_id]["inputs"]
+            found[node_id] = [prompt[node_id]["class_type"], inputs]
+            waiting += [value[0] for value in inputs.values() if is_link(value)]
+    text = json.dumps(found, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest() if found else ""
 
 
 def ancestry(prompt: Any, link: list) -> str:

@@ -12,6 +12,7 @@ from ..stage_core.story.members import name_key
 from ..stage_core.story.memory import MemoryFrame, MemoryPack, MemoryScale
 from ..stage_core.story.shot_list import FrameFormat
 from ..stage_core.story.storyboard import Storyboard
+from ..stage_core.wording import counted
 from . import host
 from .pictures import pictures, rows, to_image
 from .sockets import CastSocket, MemoryPackSocket, StoryboardSocket
@@ -123,7 +124,8 @@ def _cost(pack: MemoryPack, board: Storyboard | None) -> str:
     tokens, pair = memory_cost(pack, board.shot_list.frame_format if board else _USUAL_FORMAT)
     of_cast = f" and {len(pack.cast)} of the cast" if pack.cast else ""
     return (
-        f"{len(pack.references)} references{of_cast}; a shot sees up to {pack.capacity} frames: "
+        f"{counted(len(pack.references), 'reference')}{of_cast}; "
+        f"a shot sees up to {counted(pack.capacity, 'frame')}: "
         f"{tokens} tokens at every step of STEP2, beside {pair} of the pair that it draws"
     )
 
@@ -143,8 +145,8 @@ def _preview(pack: MemoryPack) -> Tensor:
     frames = pack.references + pack.cast
     if not frames:
         words = (
-            f"A shot sees up to {pack.capacity} frames of the shots before it. Connect pictures, "
-            "or a cast that has some, and it sees those too."
+            f"A shot sees up to {counted(pack.capacity, 'frame')} of the shots before it. Connect "
+            "pictures, or a cast that has some, and it sees those too."
         )
         return rows([card("No references", words)], [""])
     labels = [", ".join(frame.names) or "unnamed" for frame in frames]

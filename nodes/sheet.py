@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,10 +39,11 @@ def shown(board: Storyboard, saved: list[ui.SavedResult], image: Tensor) -> dict
 
     `stage_panels` tells the script in the browser which shot of which film is where on which file.
     """
+    film = _film(board)
     pages = [
         {
+            **film,
             "filename": file["filename"],
-            "title": board.shot_list.title,
             "size": [image.shape[2], image.shape[1]],
             "panels": [
                 {"id": panel.shot_id, "status": panel.status.value, "box": list(panel.box)}
@@ -53,9 +55,21 @@ def shown(board: Storyboard, saved: list[ui.SavedResult], image: Tensor) -> dict
     return {"images": saved, "animated": (False,), "stage_panels": pages}
 
 
+def told(board: Storyboard) -> dict[str, Any]:
+    """How far the shots of a board are, for the script in the browser, beside what else a node
+    shows."""
+    panels = [{"id": i, "status": board.status(i).value} for i in board.shot_list.ids]
+    return {"stage_panels": [{**_film(board), "panels": panels}]}
+
+
 def preview(
     node: type[io.ComfyNode], board: Storyboard, project: Project, image: Tensor
 ) -> dict[str, Any]:
     """The output on the node for sheets [B, H, W, 3] float that are kept nowhere else."""
     saved = ui.PreviewImage(image, cls=carrier(node, board, project)).values
     return shown(board, saved, image)
+
+
+def _film(board: Storyboard) -> dict[str, Any]:
+    """The film of a board, and when this is told: a result that the host keeps is sent again."""
+    return {"title": board.shot_list.title, "told": time.time()}

@@ -14,6 +14,7 @@ from ..stage_core.project import folder_name
 from ..stage_core.sharing import archive
 from ..stage_core.stories import read_story
 from ..stage_core.story.storyboard import Storyboard
+from ..stage_core.wording import counted
 from . import films, host, sheet
 from .pictures import to_batch
 from .sockets import StoryboardSocket
@@ -115,10 +116,10 @@ class LoadStoryboard(io.ComfyNode):
     def execute(cls, file: str, title: str):
         loaded = _load(_path(file), title)
         board = loaded.board
-        shots, made = len(board.shot_list.shots), (len(board.pairs), len(board.clips))
-        text = f"{board.shot_list.title}: {shots} shots, {made[0]} drawn, {made[1]} filmed"
+        shots = counted(len(board.shot_list.shots), "shot")
+        made = f"{len(board.pairs)} drawn, {len(board.clips)} filmed"
         missing = f"; not on this machine: {', '.join(loaded.missing)}" if loaded.missing else ""
-        host.say(text + missing)
+        host.say(f"{board.shot_list.title}: {shots}, {made}{missing}")
         return io.NodeOutput(board)
 
 

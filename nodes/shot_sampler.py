@@ -19,7 +19,8 @@ from ..stage_core.story.memory import MemoryPack
 from ..stage_core.story.storyboard import Storyboard
 from ..stage_core.story.timeline import Frames
 from ..stage_core.takes import KeptTakes, Refilm
-from . import films, host, lineage
+from ..stage_core.wording import counted
+from . import films, host, lineage, sheet
 from .pictures import to_image
 from .sockets import MemoryPackSocket, ShotModelSocket, StoryboardSocket
 
@@ -137,7 +138,8 @@ class DualEncoderShotSampler(io.ComfyNode):
         half = sum(len(kept.half_filmed(each, memory, sampling)) for each in boards)
         begun = f", {half} of them half filmed" if half else ""
         report.expect(
-            count, f"{count} to film{begun}, {total} shots in the film; the others are kept"
+            count,
+            f"{count} to film{begun}, {counted(total, 'shot')} in the film; the others are kept",
         )
         try:
             filming = pipeline.film_together(boards, kept, memory, sampling, report.on_step)
@@ -148,14 +150,16 @@ class DualEncoderShotSampler(io.ComfyNode):
         image = _strip([board, *others], board.shot_list.ids)
         summary = _summary(board, filmed, len(kept.filmed) - filmed)
         report.finish(image, "; ".join([summary, *_remarks(kept, memory_pack, board)]))
-        return io.NodeOutput(board, to_image(image), ui=ui.PreviewImage(to_image(image)))
+        shown = ui.PreviewImage(to_image(image)).as_dict()
+        return io.NodeOutput(board, to_image(image), ui={**shown, **sheet.told(board)})
 
 
 def _kept_takes(node, board: Storyboard, shots: str, film: str, limit: int, model) -> KeptTakes:
     model = lineage.model_on(node, "shot_model", model, Animatic, host.Report("films"))
     project = films.open_film(board.shot_list.title)
     at_most = None if limit == NO_LIMIT else limit
-    return KeptTakes(model, project, Refilm(film), board.shot_list.select(shots), at_most)
+    chosen, beside = board.shot_list.select(shots), films.neighbours(project)
+    return KeptTakes(model, project, Refilm(film), chosen, at_most, neighbours=beside)
 
 
 def _all_takes(board: Storyboard, takes: int) -> list[Storyboard]:
@@ -209,7 +213,7 @@ def _middle_of_file(film: VideoFrames, changed_ns: int) -> Tensor:
 def _remarks(kept: KeptTakes, memory_pack: MemoryPack | None, board: Storyboard) -> tuple[str, ...]:
     """What else there is to know: what the model has to say, and what it does not look at."""
     remarks = kept.model.remarks if kept.filmed else ()
-    remarks += kept.project.told_of_removed(kept.removed)
+    remarks += kept.told_of_neighbours + kept.project.told_of_removed(kept.removed)
     if memory_pack is not None and "memory" not in kept.reads:
         remarks += ("the memory pack is ignored: this model reads none",)
     if board.between and "between" not in kept.reads:
@@ -222,7 +226,7 @@ def _remarks(kept: KeptTakes, memory_pack: MemoryPack | None, board: Storyboard)
 
 def _summary(board: Storyboard, filmed: int, others: int) -> str:
     total = len(board.clips)
-    text = f"filmed {filmed} of {total} shots, {total - filmed} from takes"
-    text += f"; {others} other takes" if others else ""
+    text = f"filmed {filmed} of {counted(total, 'shot')}, {total - filmed} from takes"
+    text += f"; {counted(others, 'other take')}" if others else ""
     waiting = [shot_id for shot_id in board.shot_list.ids if shot_id not in board.clips]
     return text + (f"; not filmed yet: {', '.join(waiting)}" if waiting else "")

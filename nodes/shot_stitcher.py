@@ -12,6 +12,7 @@ from ..stage_core.editing.render import render
 from ..stage_core.project import folder_name
 from ..stage_core.story.storyboard import ShotStatus, Storyboard
 from ..stage_core.story.timeline import Timeline
+from ..stage_core.wording import counted
 from . import films, host
 from .cutting import CUT_INPUTS, Cutting
 from .sockets import StoryboardSocket
@@ -86,6 +87,7 @@ def _edit_list(board: Storyboard) -> str:
 
 def _summary(board: Storyboard, timeline: Timeline) -> str:
     ids = board.shot_list.ids
-    text = f"{len(ids)} shots, {timeline.num_frames} frames, {float(timeline.seconds):.1f} s"
+    text = f"{counted(len(ids), 'shot')}, {counted(timeline.num_frames, 'frame')}"
+    text += f", {float(timeline.seconds):.1f} s"
     missing = [i for i in ids if board.status(i) is not ShotStatus.FILMED]
     return text + (f"; not filmed yet: {', '.join(missing)}" if missing else "")

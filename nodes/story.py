@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..stage_core import pipeline
@@ -16,8 +16,9 @@ from ..stage_core.planning.written import written_out
 from ..stage_core.story.frames import Keyframe, Picture
 from ..stage_core.story.shot_list import MAX_SHOTS, FrameFormat, ShotList
 from ..stage_core.story.storyboard import Storyboard
-from . import films, host
-from .pictures import crop, pictures
+from ..stage_core.wording import counted
+from . import films, host, sheet
+from .pictures import crop, pictures, to_batch
 from .sockets import CastSocket, StoryboardSocket
 
 RATES = {
@@ -211,7 +212,9 @@ class Script(io.ComfyNode):
             text, title, look, negative, width, height, rate, seed, format, num_shots, cast
         )
         seconds = float(sum(shot.num_frames for shot in plan.shots) / plan.frame_format.rate)
-        said = f"{plan.title}: {len(plan.shots)} shots, {seconds:.1f} s before transitions"
+        said = (
+            f"{plan.title}: {counted(len(plan.shots), 'shot')}, {seconds:.1f} s before transitions"
+        )
         unknown = unknown_names(plan)
         more = len(unknown) - MOST_REPORTED
         last = (f"and {more} more names like these",) if more > 0 else ()
@@ -232,6 +235,7 @@ class ReplaceKeyframes(io.ComfyNode):
             "STEP2 Storyboard it is given, and the rest is drawn around it; after it, it is "
             "swapped and only this shot is filmed again.",
             search_aliases=["swap keyframe", "start frame", "end frame", "first last frame"],
+            hidden=list(sheet.HIDDEN),
             inputs=list(KEYFRAME_INPUTS),
             outputs=list(KEYFRAME_OUTPUTS),
         )
@@ -247,7 +251,10 @@ class ReplaceKeyframes(io.ComfyNode):
         board = storyboard.with_pair(pair)
         if between is not None:
             board = _passing(board, pair.shot_id, _film_shaped(between, "between", board), at)
-        return io.NodeOutput(board)
+        # The graph goes into the PNG and the board does not: its new pictures are kept nowhere yet.
+        image = to_batch(sheet.draw_sheets(board))
+        saved = ui.PreviewImage(image, cls=cls).values
+        return io.NodeOutput(board, ui=sheet.shown(board, saved, image))
 
 
 def _plan(
@@ -266,7 +273,9 @@ def _plan(
     )
     # The title may come from the text, and only the title leads to the folder.
     plan = pipeline.plan(text, settings)
-    earlier = films.open_film(plan.title).earlier()
+    project = films.open_film(plan.title)
+    # Under another title a film keeps its ids, and with them all that was made for them.
+    earlier = project.earlier() or films.neighbours(project).plan_like(plan)
     return plan if earlier is None else pipeline.plan(text, settings, earlier)
 
 

@@ -12,6 +12,7 @@ from ..stage_core.backends.protocol import Sampling
 from ..stage_core.story.memory import MemoryPack
 from ..stage_core.story.storyboard import Storyboard
 from ..stage_core.takes import KeptDrawings, Reason, Redraw
+from ..stage_core.wording import counted
 from . import films, host, lineage, sheet
 from .pictures import to_batch
 from .sockets import MemoryPackSocket, StoryboardModelSocket, StoryboardSocket
@@ -114,7 +115,8 @@ class STEP2Storyboard(io.ComfyNode):
 def _kept_drawings(node, board: Storyboard, shots: str, redraw: str, model) -> KeptDrawings:
     model = lineage.model_on(node, "storyboard_model", model, Sketch, host.Report("draws"))
     project = films.open_film(board.shot_list.title)
-    return KeptDrawings(model, project, Redraw(redraw), board.shot_list.select(shots))
+    chosen, beside = board.shot_list.select(shots), films.neighbours(project)
+    return KeptDrawings(model, project, Redraw(redraw), chosen, neighbours=beside)
 
 
 def _sampling(board: Storyboard) -> Sampling:
@@ -125,13 +127,15 @@ def _announcement(reasons: dict[str, Reason], total: int) -> str:
     """How many shots are drawn, and why, before the first step."""
     count = Counter(reasons.values())
     why = ", ".join(f"{count[reason]} {reason.value}" for reason in Reason if count[reason])
-    drawn = len(reasons)
-    return f"draws {drawn} of {total} shots{f' ({why})' if why else ''}, {total - drawn} are kept"
+    drawn, because = len(reasons), f" ({why})" if why else ""
+    return f"draws {drawn} of {counted(total, 'shot')}{because}, {total - drawn} kept"
 
 
 def _summary(board: Storyboard, kept: KeptDrawings) -> str:
     total, drawn = len(board.shot_list.shots), len(kept.drawn)
-    text = f"drew {drawn} of {total} shots, {total - drawn} were kept"
+    text = f"drew {drawn} of {counted(total, 'shot')}, {total - drawn} kept"
     older = [pair.shot_id for pair in board.pairs.values() if pair.older_memory]
-    text += f"; drawn from older memory: {', '.join(older)}" if older else ""
-    return "; ".join([text, *(kept.model.remarks if kept.drawn else ())])
+    text += f"; drawn before frames that they remember changed: {', '.join(older)}" if older else ""
+    remarks = kept.model.remarks if kept.drawn else ()
+    remarks = (*kept.told_of_neighbours, *remarks)
+    return "; ".join([text, *remarks, *kept.project.told_of_repaints(board)])

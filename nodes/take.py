@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -14,12 +15,14 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..stage_core.media import sound_of
-from ..stage_core.project import Made, Project
+from ..stage_core.neighbours import Neighbours
+from ..stage_core.project import DRAWING, TAKE, Made, Project
 from ..stage_core.story.frames import FramePair, Picture
 from ..stage_core.story.shot_list import Shot
 from ..stage_core.story.storyboard import Storyboard
 from ..stage_core.story.timeline import Clip, Sound
-from . import films, host, lineage
+from ..stage_core.wording import counted
+from . import films, host, lineage, sheet
 from .native.grids import measures
 from .pick_shot import (
     CLIP,
@@ -109,21 +112,24 @@ class ShotTake(io.ComfyNode):
         cls, storyboard: Storyboard, shot: Shot, rate, images=None, keep_as=CLIP, audio=None
     ):
         graph = _graph_above(cls, storyboard, rate, keep_as)
-        kept, notes = graph.find(shot), ()
+        kept, notes = graph.settle(shot), ()
         if kept is None:
             sound, notes = sound_made(audio, shot) if "audio" in graph.sockets else (None, ())
             kept = graph.keep(shot, images, sound)
         board, total = storyboard, len(storyboard.shot_list.shots)
         for other in storyboard.shot_list.shots:
             # A shot that continues is looked up with the end frame it continues from.
-            made = kept if other.id == shot.id else replace(graph, board=board).find(other)
+            made = kept if other.id == shot.id else replace(graph, board=board).settle(other)
             if made is not None:
                 board = graph.put(board, made)
         board = graph.project.save(board)
+        # What came from another film is no longer the next to be picked.
+        films.takes_made(graph.neighbours.brought.total())
+        notes = (*notes, *graph.told_of_neighbours)
         removed = graph.project.told_of_removed(graph.project.evict())
-        made = f"{graph.count(board)} of {total} shots are {graph.verb}"
+        made = f"{graph.count(board)} of {counted(total, 'shot')} {graph.verb}"
         host.say("; ".join([f"shot {shot.id} is {kept.name or 'given'}", made, *notes, *removed]))
-        return io.NodeOutput(board)
+        return io.NodeOutput(board, ui=sheet.told(board))
 
 
 def exact_rate(rate: float) -> Fraction:
@@ -163,6 +169,16 @@ class _Graph(ABC, Generic[T]):
     identity: str
     picked: lineage.Picked
     rate: Fraction
+    neighbours: Neighbours
+
+    def settle(self, shot: Shot) -> T | None:
+        """What `find` gives, in the film's own folder if it was another film's."""
+        return self.neighbours.settle(shot, partial(self.find, shot))
+
+    @property
+    def told_of_neighbours(self) -> tuple[str, ...]:
+        """What came from other films, for the person in front."""
+        return self.neighbours.told(DRAWING) + self.neighbours.told(TAKE)
 
     @abstractmethod
     def find(self, shot: Shot) -> T | None:
@@ -211,7 +227,8 @@ class _Filming(_Graph[Clip]):
             approved = self.project.take_in_use(shot.id, self._pictures(shot))
             if approved is not None:
                 return approved
-        found = self.project.find_take(self._key(shot))
+        key = self._key(shot)
+        found = self.project.find_take(key) or self.neighbours.find_take(key)
         return replace(found, shot_id=shot.id) if found else None
 
     def keep(self, shot: Shot, images: Tensor, sound: Sound | None) -> Clip:
@@ -253,7 +270,8 @@ class _Drawing(_Graph[FramePair]):
         approved = self.project.pair_in_use(shot.id, "") if shot.keep else None
         if approved is not None:
             return approved.with_given(self.board.pair(shot.id).only_given())
-        found = self.project.find_pair(self._key(shot), "")
+        key = self._key(shot)
+        found = self.project.find_pair(key, "") or self.neighbours.find_pair(key, "")
         return replace(found, shot_id=shot.id) if found else None
 
     def keep(self, shot: Shot, images: Tensor, sound: Sound | None) -> FramePair:
@@ -303,12 +321,13 @@ def _graph_above(
         raise ValueError("images comes from no node; connect what your graph made of the shot")
     prompt, rate = node.hidden.dynprompt, exact_rate(rate)
     identity, used = lineage.ancestry(prompt, images), lineage.picked(prompt, images)
+    beside = films.neighbours(project)
     if keep_as == PAIR:
-        return _Drawing(board, project, ("images",), identity, used, rate)
+        return _Drawing(board, project, ("images",), identity, used, rate, beside)
     if audio is None:
-        return _Filming(board, project, ("images",), identity, used, rate)
+        return _Filming(board, project, ("images",), identity, used, rate, beside)
     # With a sound it is another graph than without, and a silent take of it no answer.
     name, heard = identity.split(" ")[0], lineage.ancestry(prompt, audio)
     identity = f"{name} {hashlib.sha256(f'{identity} {heard}'.encode()).hexdigest()}"
     used |= lineage.picked(prompt, audio)
-    return _Filming(board, project, ("images", "audio"), identity, used, rate)
+    return _Filming(board, project, ("images", "audio"), identity, used, rate, beside)

@@ -147,6 +147,18 @@ class Ledger:
                     changes.append(f"{stamp['file']} {now}")
         return tuple(sorted(changes))
 
+    def is_changed(self, stamp: Mapping[str, Any], since_ns: int) -> bool:
+        """Whether somebody has changed a record's file after this time.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        path = self.folder / stamp["file"]
+        now = _status(path)
+        if now in (None, (stamp["bytes"], stamp["mtime_ns"])) or now[1] <= since_ns:
+            return False
+        return self.digest(path) != stamp["sha256"]
+
     def touch(self, name: str) -> None:
         """Let others see, by the time of the record's file, that the result is used now."""
         # A folder that may only be read plays its film too.

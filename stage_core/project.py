@@ -276,6 +276,21 @@ class Project:
         names = ", ".join(takes)
         return (f"unused takes removed, the film's exceed {limit}: {names}",) if takes else ()
 
+    def told_of_repaints(self, board: Storyboard) -> tuple[str, ...]:
+        """What was painted over since the board's drawings were made, and is not what it uses, in
+        a sentence each: another seed or text gives a shot files of another name."""
+        drawings, said = self.ledger.records(DRAWING), {}
+        for shot in board.shot_list.shots:
+            used = self.ledger.get(board.pair(shot.id).name)
+            others = (r for r in drawings if used and r.name != used.name)
+            for record in (r for r in others if r.shot_id == used.shot_id):
+                for half in sorted(set(record.files) & set(used.files), reverse=True):
+                    stamp = record.files[half]
+                    if self.ledger.is_changed(stamp, used.made_ns):
+                        uses = used.files[half]["file"]
+                        said[f"{stamp['file']} was painted over, but the film uses {uses}"] = None
+        return tuple(said)
+
     def _kept_or_repainted(self, shot_id: str, keyframe: Keyframe) -> Picture:
         """The keyframe's picture in the folder, or what somebody has painted over it there."""
         for record in self.ledger.newest(KEYFRAME, keyframe.picture.digest):

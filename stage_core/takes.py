@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
+from typing import ClassVar, TypeVar
 
 import torch
 
@@ -21,14 +23,17 @@ from .backends.protocol import (
 )
 from .halfway import HalfwayFile
 from .keys import drawing_key, filming_key, key_of, said_of
+from .neighbours import Neighbours
 from .pipeline import film_jobs, jobs_of
-from .project import Made, Project
+from .project import DRAWING, TAKE, Made, Project
 from .story.brief import ShotBrief
 from .story.frames import FramePair, Keyframe, Picture
 from .story.memory import MemoryPack
 from .story.shot_list import Shot
 from .story.storyboard import Storyboard
 from .story.timeline import Clip
+
+_Result = TypeVar("_Result", FramePair, Clip)
 
 
 class Redraw(Enum):
@@ -61,6 +66,8 @@ class _Wrapped:
     """What a model that wraps another says of itself: the same."""
 
     model: StoryboardModel | ShotModel
+    neighbours: Neighbours | None
+    _kind: ClassVar[str]
 
     @property
     def identity(self) -> str:
@@ -74,6 +81,15 @@ class _Wrapped:
     def grid(self) -> Grid:
         return self.model.grid
 
+    @property
+    def told_of_neighbours(self) -> tuple[str, ...]:
+        """What came from other films, for the person in front; empty for nothing."""
+        return self.neighbours.told(self._kind) if self.neighbours else ()
+
+    def _brought(self, shot: Shot, find: Callable[[], _Result | None]) -> _Result | None:
+        """What is found, in the film's own folder if it was another film's."""
+        return self.neighbours.settle(shot, find) if self.neighbours else find()
+
 
 @dataclass
 class KeptDrawings(_Wrapped):
@@ -81,6 +97,7 @@ class KeptDrawings(_Wrapped):
 
     `shots`: the ids asked for, None for all; the others come back as they were, if they were.
     A shot to `keep` is drawn again only when asked for by its id. `drawn` lists what was drawn.
+    What the folder lacks is looked for in the `neighbours`, if there are any, and brought over.
     """
 
     model: StoryboardModel
@@ -88,10 +105,12 @@ class KeptDrawings(_Wrapped):
     redraw: Redraw = Redraw.CHANGED
     shots: frozenset[str] | None = None
     drawn: list[str] = field(default_factory=list)
+    neighbours: Neighbours | None = None
+    _kind = DRAWING
 
     def draw(self, brief: ShotBrief, sampling: Sampling, on_step: OnStep) -> FramePair | None:
         """The kept pair, or a new one, kept at once; None when there is none and none is asked."""
-        found = self.find(brief, sampling)
+        found = self._brought(brief.shot, partial(self.find, brief, sampling))
         if not self.must_draw(brief, found):
             return found
         pair = self.model.draw(brief, sampling, on_step)
@@ -109,13 +128,17 @@ class KeptDrawings(_Wrapped):
         """What there is for this shot without drawing: given, kept, or approved earlier."""
         if brief.given.complete:
             return brief.given
-        memory = brief.memory.digest(brief.shot)
+        # What a model does not look at is never too old for it.
+        memory = brief.memory.digest(brief.shot) if "memory" in self.model.reads else ""
         in_use = self.project.pair_in_use(brief.shot.id, memory)
         # It may be older than what the artist has given since.
         in_use = in_use and in_use.with_given(brief.given_by_artist)
         if brief.shot.keep and in_use is not None:
             return in_use
-        found = self.project.find_pair(drawing_key(self.model, brief, sampling), memory)
+        key = drawing_key(self.model, brief, sampling)
+        found = self.project.find_pair(key, memory)
+        if found is None and self._looks_beside(brief.shot, in_use):
+            found = self.neighbours.find_pair(key, memory)
         # The same words, pictures and noise are the same result, whichever shot it was made for.
         found = replace(found, shot_id=brief.shot.id) if found else None
         return found if found or self._asks_for(brief.shot) else in_use
@@ -155,6 +178,11 @@ class KeptDrawings(_Wrapped):
                 board, memory = board.with_pair(pair), memory.remember(pair, shot.cast)
         return waiting
 
+    def _looks_beside(self, shot: Shot, in_use: FramePair | None) -> bool:
+        """Whether another film's drawing is as good: one asked for anew is not."""
+        wanted = self.redraw is not Redraw.EVERYTHING or shot.keep
+        return bool(self.neighbours and wanted and (in_use is None or self._asks_for(shot)))
+
     def _reason(self, brief: ShotBrief, found: FramePair | None) -> Reason:
         if found is not None:
             return Reason.ASKED if self.redraw is Redraw.EVERYTHING else Reason.REMEMBERS
@@ -172,7 +200,8 @@ class KeptTakes(_Wrapped):
     `shots`: the ids asked for, None for all. `at_most`: so many shots are filmed, None for no
     limit; the others come back if they are there. A shot to `keep` is filmed again only
     when its pictures change or it is asked for by its id. `filmed` lists what was filmed,
-    `removed` the unused takes that had to make room for it.
+    `removed` the unused takes that had to make room for it. What the folder lacks is looked for
+    in the `neighbours`, if there are any, and brought over.
     """
 
     model: ShotModel
@@ -182,7 +211,9 @@ class KeptTakes(_Wrapped):
     at_most: int | None = None
     filmed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    neighbours: Neighbours | None = None
     _using: set[str] = field(default_factory=set)
+    _kind = TAKE
 
     def film(
         self,
@@ -200,7 +231,7 @@ class KeptTakes(_Wrapped):
     ) -> Iterator[Clip | None]:
         """What `film` gives for each job, in order. What must be filmed is found first and goes to
         the model together; between its phases latents rest in the film's folder."""
-        found = [self.find(job.brief, job.keyframes, sampling) for job in jobs]
+        found = [self._brought_take(job, sampling) for job in jobs]
         self._using.update(clip.name for clip in found if clip)
         made = self._to_make(jobs, found, sampling)
         keys = {it.key for it in made.values()}
@@ -215,6 +246,10 @@ class KeptTakes(_Wrapped):
                 # A copy of a shot filmed just now.
                 clip = self.find(job.brief, job.keyframes, sampling)
             yield clip
+
+    def _brought_take(self, job: FilmJob, sampling: Sampling) -> Clip | None:
+        find = partial(self.find, job.brief, job.keyframes, sampling)
+        return self._brought(job.brief.shot, find)
 
     def _to_make(
         self, jobs: Sequence[FilmJob], found: Sequence[Clip | None], sampling: Sampling
@@ -270,11 +305,14 @@ class KeptTakes(_Wrapped):
             approved = self.project.take_in_use(shot.id, *self._pictures(shot, keyframes))
             if approved is not None:
                 return approved
-        found = self.project.find_take(filming_key(self.model, brief, keyframes, sampling))
-        found = replace(found, shot_id=shot.id) if found else None
+        key = filming_key(self.model, brief, keyframes, sampling)
+        found = self.project.find_take(key)
         if found is None and self.refilm is Refilm.MISSING:
-            return self.project.take_in_use(shot.id)
-        return found
+            found = self.project.take_in_use(shot.id)
+        wanted = self.refilm is not Refilm.EVERYTHING or shot.keep
+        if found is None and self.neighbours and wanted:
+            found = self.neighbours.find_take(key)
+        return replace(found, shot_id=shot.id) if found else None
 
     def must_film(self, brief: ShotBrief, found: Clip | None) -> bool:
         """Whether the shot is filmed, given what `find` gave."""

@@ -161,8 +161,19 @@ class Comfy:
     ) -> Run:
         """Queue an API prompt and follow it to its end; `interrupt` says when to cancel it."""
         run = Run()
+        self._part_films()
         asyncio.run(asyncio.wait_for(self._follow(prompt, run, interrupt), timeout))
         return run
+
+    def _part_films(self) -> None:
+        """Put links in the place of the films' folders: what one film has, another does not find
+        there, so that a test may make the same film twice and compare."""
+        stage, films = self.output / "stage", self.output / "films"
+        films.mkdir(parents=True, exist_ok=True)
+        for folder in stage.iterdir() if stage.exists() else ():
+            if folder.is_dir() and not folder.is_symlink():
+                folder.rename(films / folder.name)
+                folder.symlink_to(films / folder.name, target_is_directory=True)
 
     def run_headless(self, prompt: Mapping[str, Any], timeout: float = 120) -> dict[str, Any]:
         """Queue an API prompt without a client id; its history entry when it is done."""

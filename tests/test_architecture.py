@@ -29,6 +29,7 @@ ARROWS = {
     "errors": set(),
     "threads": set(),
     "packages": set(),
+    "wording": set(),
     "story": set(),
     "diffusion": set(),
     "kernels": {"atomic"},
@@ -49,7 +50,10 @@ ARROWS = {
     "project": {"atomic", "media", "ledger", "halfway", "board_file"},
     "pipeline": {"planning", "editing", "backends.protocol"},
     "keys": {"backends.protocol"},
-    "takes": {"keys", "project", "ledger", "halfway", "pipeline", "backends.protocol"},
+    "neighbours": {"atomic", "board_file", "ledger", "project"},
+    "takes": {
+        *("neighbours", "keys", "project", "ledger", "halfway", "pipeline", "backends.protocol"),
+    },
     "cutting": {"pipeline", "editing", "backends.protocol"},
     "bench": {
         *("backends", "encoding", "models", "kernels", "offload", "diffusion"),
@@ -60,7 +64,7 @@ ARROWS = {
     "command": {
         *("planning", "stories", "encoding", "models", "offload", "bench", "atomic", "media"),
         *("backends.load", "backends.language", "backends.protocol", "pipeline", "cutting"),
-        *("editing", "project", "takes", "sharing"),
+        *("editing", "project", "neighbours", "takes", "sharing", "wording"),
     },
 }
 ABOVE_ALL = {"__init__", "__main__", "training"}

@@ -94,6 +94,23 @@ def test_a_workflow_has_a_thumbnail(path):
         assert picture.format == "JPEG" and 300 <= picture.width <= 800
 
 
+@each_workflow
+def test_a_film_is_saved_under_its_title_and_has_room_on_its_node(path):
+    nodes = {node["type"]: node for node in installed(read(path))}
+    if "STAGE_ShotStitcher" not in nodes:
+        return
+    prefix = nodes["SaveVideo"]["widgets_values"][0]
+    assert prefix.startswith("video/") and prefix != "video/stage"
+    script = nodes["STAGE_Script"]
+    title = re.search("Title: (.+)", script["widgets_values"][0])[1]
+    # A text that comes by wire has a title of its own.
+    by_wire = any(slot["name"] == "text" and slot["link"] for slot in script["inputs"])
+    assert prefix == f"video/{title}" or by_wire
+    width, height = nodes["STAGE_ShotStitcher"]["size"]
+    # As measured in the classic renderer: sockets, widgets and the line of text, then the film.
+    assert height >= 284 + width * 480 / 832
+
+
 @cache
 def num_clips(plan: ShotList) -> int:
     """Of the film of a plan; several workflows have one script."""

@@ -1,5 +1,6 @@
 // The sheet in the browser: a click on a shot writes its id into the node that was selected, and
-// badges say how far shots are. A node's result takes the place of its last preview. Everything
+// badges say how far shots are. A node's result takes the place of its last preview, and a video
+// on a node is no input of it. A saved board that is dropped on the canvas is loaded. Everything
 // works without this script: that preview is a picture of the result.
 
 import { app } from "../../scripts/app.js"
@@ -7,13 +8,15 @@ import { api } from "../../scripts/api.js"
 
 const COLOURS = { planned: "#7e7971", drawn: "#9e680c", filmed: "#267a40" }
 const PREVIEW = "$$canvas-image-preview"
+const VIDEO = "video-preview"
+const ARCHIVE = ".stage.zip"
 const SIZE_LINE = 15
 const CLICK_PIXELS = 5
 
 // Sheets by the name of their file: {title, size: [width, height], panels: [{id, status, box}]}.
 const sheets = new Map()
-// How far shots are, by the title of their film and then by id, and the titles of the films whose
-// sheets nodes have shown: every film has a shot 1.
+// How far shots are, {status, told, run} by the title of their film and then by id, and the titles
+// of the films that nodes have told of: every film has a shot 1.
 const statuses = new Map()
 const titles = new Map()
 // The node whose shot was last selected, and where the pointer went down.
@@ -66,17 +69,33 @@ function dropPreview({ node: path, display_node: shown, output }) {
   delete app.nodePreviewImages[key]
 }
 
-// What a run says of its sheets.
+// The canvas keeps a video in a widget, which would go into the prompt: a graph that nobody has
+// changed would be another one after its first run, and its film saved a second time.
+function keepVideoOut(node) {
+  const add = node.addDOMWidget
+  if (!isOurs(node) && node.comfyClass !== "SaveVideo") return
+  node.addDOMWidget = function (name, type, element, options) {
+    const kept = name === VIDEO ? { ...options, serialize: false } : options
+    return add.call(this, name, type, element, kept)
+  }
+}
 
-function remember({ node: path, display_node: shown, output }) {
+// What a run says of its sheets, and of shots without one. In one run the word that was told last
+// counts, in whatever order they come: what the host keeps of earlier runs is sent again.
+
+function remember({ node: path, display_node: shown, output, prompt_id: run }) {
   const pages = output?.stage_panels
   if (!Array.isArray(pages)) return
   const { node } = place(shown ?? path)
   for (const page of pages) {
-    sheets.set(page.filename, page)
+    if (page.filename) sheets.set(page.filename, page)
     if (isOurs(node)) titles.set(nameOf(node), page.title)
     const film = statuses.get(page.title) ?? new Map()
-    for (const panel of page.panels ?? []) film.set(panel.id, panel.status)
+    const told = page.told ?? 0
+    for (const { id, status } of page.panels ?? []) {
+      const known = film.get(id)
+      if (known?.run !== run || known.told <= told) film.set(id, { status, told, run })
+    }
     statuses.set(page.title, film)
   }
   nodes().forEach(showStatus)
@@ -94,7 +113,7 @@ function linked(node) {
   return [...above, ...below].map(id => node.graph?.getNodeById?.(id)).filter(Boolean)
 }
 
-// The title that the nearest node has shown a sheet of, along the links.
+// The title that the nearest node has told of, along the links.
 function titleOf(node) {
   const around = new Set([node])
   for (const here of around) {
@@ -172,9 +191,11 @@ function put(panel) {
   widget.callback?.(widget.value, app.canvas, node)
   showStatus(node)
   app.canvas?.setDirty?.(true, true)
-  const detail = `${node.title ?? node.type}: ${widget.name} ${widget.value}`
-  app.extensionManager?.toast?.add?.({ severity: "info", summary: "STAGE", detail, life: 1500 })
+  tell("info", `${node.title ?? node.type}: ${widget.name} ${widget.value}`, 1500)
 }
+
+const tell = (severity, detail, life) =>
+  app.extensionManager?.toast?.add?.({ severity, summary: "STAGE", detail, life })
 
 // How far the shot of a node is, as a badge of its colour.
 
@@ -182,7 +203,7 @@ function showStatus(node) {
   const Badge = window.LGraphBadge ?? window.LiteGraph?.LGraphBadge
   if (!isOurs(node) || !Badge || !Array.isArray(node.badges)) return
   const shot = named(node, "shot")
-  const status = shot && statuses.get(titleOf(node))?.get(String(shot.value ?? "").trim())
+  const status = shot && statuses.get(titleOf(node))?.get(String(shot.value ?? "").trim())?.status
   const others = node.badges.filter(badge => !badge.ofStage)
   if (!status) {
     if (others.length < node.badges.length) node.badges = others
@@ -222,6 +243,53 @@ function onUp(event) {
   if (panel) put(panel)
 }
 
+// A saved board that is dropped: into the input folder, and into a node that loads it.
+
+const isSaved = file => file.name.toLowerCase().endsWith(ARCHIVE)
+
+function onDrop(event) {
+  const files = [...(event.dataTransfer?.files ?? [])]
+  if (app.dragOverNode || !files.length || !files.every(isSaved)) return
+  event.preventDefault()
+  event.stopPropagation()
+  const [x, y] = app.canvas.convertEventToCanvasOffset(event)
+  files.forEach((file, number) => load(file, [x + 40 * number, y + 40 * number]))
+}
+
+async function load(file, position) {
+  const { name } = file
+  try {
+    const loaded = await upload(file)
+    const node = window.LiteGraph.createNode("STAGE_LoadStoryboard")
+    node.pos = position
+    graph().add(node)
+    const widget = named(node, "file")
+    const { values } = widget.options
+    if (Array.isArray(values) && !values.includes(loaded)) values.push(loaded)
+    widget.value = loaded
+    widget.callback?.(loaded, app.canvas, node)
+    app.canvas.setDirty?.(true, true)
+  } catch (error) {
+    console.debug("STAGE:", error)
+    tell("error", `${name} could not be uploaded; put it into ComfyUI's input folder`, 8000)
+  }
+}
+
+// The host would number a name that is taken behind `.stage`, where it is no saved board any more.
+async function upload(file) {
+  const known = await api.fetchApi("/object_info/STAGE_LoadStoryboard")
+  const options = (await known.json()).STAGE_LoadStoryboard?.input?.required?.file ?? []
+  const taken = options[1]?.options ?? options[0] ?? []
+  const stem = file.name.slice(0, -ARCHIVE.length)
+  let name = file.name
+  for (let number = 2; taken.includes(name); number++) name = `${stem}_${number}${ARCHIVE}`
+  const body = new FormData()
+  body.append("image", file, name)
+  const answer = await api.fetchApi("/upload/image", { method: "POST", body })
+  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`)
+  return (await answer.json()).name
+}
+
 // A front end that works in another way loses these helps, and nothing else.
 function carefully(act) {
   return (...all) => {
@@ -240,7 +308,11 @@ app?.registerExtension?.({
     api?.addEventListener?.("executed", carefully(event => remember(event.detail)))
     window.addEventListener("pointerdown", carefully(onDown), true)
     window.addEventListener("pointerup", carefully(onUp), true)
+    window.addEventListener("drop", carefully(onDrop), true)
   }),
-  nodeCreated: carefully(follow),
+  nodeCreated: carefully(node => {
+    follow(node)
+    keepVideoOut(node)
+  }),
   loadedGraphNode: carefully(showStatus),
 })

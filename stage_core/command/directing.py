@@ -19,6 +19,7 @@ from ..project import folder_name
 from ..sharing.cast_folder import read_cast_folder
 from ..story.shot_list import UNTITLED, FrameFormat, ShotList
 from ..story.timeline import overlap
+from ..wording import counted
 from .chat import Server, choose_model
 
 TEMPLATE = "template"
@@ -46,7 +47,7 @@ def write_plan(options: argparse.Namespace, say: Say) -> None:
     for sentence in unknown_names(planned):
         say(sentence)
     seconds = float(_num_frames(planned) / planned.frame_format.rate)
-    say(f"{path}: {len(planned.shots)} shots, {seconds:.1f} s; read it, change it, then")
+    say(f"{path}: {counted(len(planned.shots), 'shot')}, {seconds:.1f} s; read it, change it, then")
     say(f'  stage-film make "{path}" --out film.mp4')
 
 
@@ -57,7 +58,8 @@ def _num_frames(plan: ShotList) -> int:
 
 def _order(options: argparse.Namespace) -> FilmOrder:
     cast = read_cast_folder(options.cast).members if options.cast else ()
-    shots = options.shots or (0 if options.seconds else USUAL_SHOTS)
+    usual = 0 if options.seconds else USUAL_SHOTS
+    shots = usual if options.shots is None else options.shots
     return FilmOrder(options.theme, shots, options.seconds, options.look, options.language, cast)
 
 
@@ -67,7 +69,7 @@ def _planned(order: FilmOrder, options: argparse.Namespace, say: Say) -> ShotLis
             raise ValueError("--model names a model of a server; name the server too, with --llm")
         return coverage(order, FrameFormat())
     generate, name = _language_model(options)
-    say(f"asks {name} for {order.shots} shots")
+    say(f"asks {name} for {counted(order.shots, 'shot')}")
     tries = iter(range(2, TRIES + 2))
 
     def on_refusal(reason: str) -> None:

@@ -31,7 +31,8 @@ from ..story.shot_list import ShotList
 from ..story.storyboard import Storyboard
 from ..story.timeline import Sound, Timeline
 from ..takes import KeptTakes, Refilm
-from .shooting import Shoot, say_places, shot_model
+from ..wording import counted
+from .shooting import Shoot, say_places, say_unread, shot_model
 from .speaking import say, say_once, write_over
 
 
@@ -44,14 +45,16 @@ def make(options: argparse.Namespace) -> None:
         shoot.project,
         Refilm[options.film.upper()],
         shoot.selection,
+        neighbours=shoot.drawings.neighbours,
     )
+    say_unread(options, storyboard_model=shoot.drawings.model, shot_model=takes.model)
     # Read before hours of filming, which a wrong name should not cost.
     sounds = _read_sounds(options, planned(Storyboard(shoot.plan))[0])
     board, memory, drawn = shoot.draw()
     sampling = Sampling(seed=shoot.plan.seed)
     progress = shoot.progress("filmed", takes.to_film(board, memory, sampling))
     board = film(board, takes, memory, sampling, progress.on_step)
-    progress.close(kept=len(board.clips) - len(takes.filmed))
+    progress.close(len(board.clips) - len(takes.filmed), takes.told_of_neighbours)
     for sentence in shoot.project.told_of_removed(takes.removed):
         say(sentence)
     # Of a model that tells what filming has cost it.
@@ -78,6 +81,7 @@ def draw_board(options: argparse.Namespace) -> None:
     """Script to a folder of start and end frames with a contact sheet."""
     _check_folders(options, "out", "project")
     shoot = Shoot.begin(options)
+    say_unread(options, storyboard_model=shoot.drawings.model)
     board, _, _ = shoot.draw()
     _write_board(options.out, board, shoot.project)
 
@@ -126,13 +130,13 @@ def _write_board(folder: Path, board: Storyboard, project: Project) -> None:
         for keyframe, half in ((pair.start, "start"), (pair.end, "end")):
             if keyframe is not None:
                 write_picture(folder / f"{pair.shot_id}_{half}.png", keyframe.image)
+    saved = folder / f"storyboard{archive.ENDING}"
+    record = archive.save(board, project, saved)
     for page in range(num_sheets(board)):
         name = f"sheet_{page + 1}.png" if page else "sheet.png"
-        write_picture(folder / name, draw_sheet(board, page))
+        archive.write_sheet(folder / name, draw_sheet(board, page), record)
     write_pdf(folder / "sheet.pdf", board)
-    saved = folder / f"storyboard{archive.ENDING}"
-    archive.save(board, project, saved)
-    say(f"{folder}: {len(board.pairs)} pairs, sheet.png, sheet.pdf, {saved.name}")
+    say(f"{folder}: {counted(len(board.pairs), 'pair')}, sheet.png, sheet.pdf, {saved.name}")
 
 
 def _read_sounds(options: argparse.Namespace, timeline: Timeline) -> dict[str, list[Cue]]:
@@ -169,7 +173,8 @@ def _hand_over(
     files, notes = hand_over(timeline, plan, options.handover, order)
     for note in notes:
         say(note)
-    say(f"{options.handover}: {len(files)} files at {float(timeline.rate):.5g} frames per second")
+    written = counted(len(files), "file")
+    say(f"{options.handover}: {written} at {float(timeline.rate):.5g} frames per second")
 
 
 def _export(timeline: Timeline, path: Path, sound: Sound | None) -> None:
@@ -178,8 +183,8 @@ def _export(timeline: Timeline, path: Path, sound: Sound | None) -> None:
     options = ExportOptions(sound)
     export(render(timeline), path, timeline.rate, timeline.num_frames, options)
     seconds = time.monotonic() - begun
-    length = float(timeline.seconds)
-    say(f"{path}: {timeline.num_frames} frames, {length:.2f} s, written in {seconds:.1f} s")
+    length = f"{counted(timeline.num_frames, 'frame')}, {float(timeline.seconds):.2f} s"
+    say(f"{path}: {length}, written in {seconds:.1f} s")
 
 
 def _write_report(

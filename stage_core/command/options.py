@@ -16,6 +16,7 @@ from ..editing.handover import LISTS, MEDIA
 from ..offload.placed import Offload
 from ..stories import story_names
 from ..story.memory import MemoryScale
+from ..story.shot_list import MAX_SHOTS
 from ..takes import Redraw, Refilm
 
 Run = Callable[[argparse.Namespace], None]
@@ -59,7 +60,8 @@ def _add_plan(commands: _Commands, run: Run) -> None:
     says = "THEME to a plan that make reads, by a language model or by the rules of coverage"
     add = _command(commands, "plan", run, says)
     add("theme", metavar="THEME", help="what the film is about, in a sentence or two")
-    add("--shots", type=int, default=0, help="exactly so many (8, or what --seconds needs)")
+    says = f"exactly so many, 1 to {MAX_SHOTS}; 0: what --seconds needs (8, or 0 with --seconds)"
+    add("--shots", type=int, help=says)
     add("--seconds", type=_seconds, default=Fraction(0), help="length of the film")
     add("--look", default="", help="words that go into every prompt")
     add("--language", default="English", help="language of the descriptions")
@@ -130,7 +132,7 @@ def _story_command(commands: _Commands, name: str, run: Run, says: str) -> Add:
     """A command with what all have that draw."""
     add = _command(commands, name, run, says)
     samples = ", ".join(story_names())
-    stories = f"screenplay, table, JSON or saved storyboard, or a sample: {samples}"
+    stories = f"screenplay, table, JSON, saved storyboard or its sheet, or a sample: {samples}"
     add("story", metavar="STORY", help=stories)
     models = f"draws the pairs: {', '.join(STORYBOARD_MODELS)}, or a folder of STEP2 weights"
     add("--storyboard-model", default="sketch", metavar="MODEL", help=models)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
 
 from ..story.shot_list import Shot
+from ..wording import counted
+
+_SECONDS_BETWEEN = 10
 
 
 def say(text: str) -> None:
@@ -34,6 +38,21 @@ def write_over(text: str) -> None:
         sys.stderr.write(f"\r{text}\r")
 
 
+def watching() -> Callable[[str], None]:
+    """What is done now, written over; where nobody watches, a line now and then."""
+    said_at = -math.inf
+
+    def say_now(text: str) -> None:
+        nonlocal said_at
+        if sys.stderr.isatty():
+            write_over(f"  {text} ")
+        elif time.monotonic() - said_at >= _SECONDS_BETWEEN:
+            said_at = time.monotonic()
+            say(f"  {text}")
+
+    return say_now
+
+
 class Progress:
     """A line per shot with the time left; notes in `seconds` how long each shot took."""
 
@@ -52,12 +71,14 @@ class Progress:
         if step < steps:
             write_over(f"  {shot.id}: {step} of {steps} ")
 
-    def close(self, kept: int) -> None:
-        """All are done; `kept` were there before."""
+    def close(self, kept: int, others: tuple[str, ...] = ()) -> None:
+        """All are done; `kept` were there before, of them `others` in other films."""
         self._finish_shot()
         total = self._done + kept
         seconds = time.monotonic() - self._begun
-        say(f"{self._verb} {self._done} of {total} shots, {kept} kept, {seconds:.1f} s")
+        whence = f" ({', '.join(others)})" if others else ""
+        done = f"{self._verb} {self._done} of {counted(total, 'shot')}"
+        say(f"{done}, {kept} kept{whence}, {seconds:.1f} s")
 
     def _finish_shot(self) -> None:
         now = time.monotonic()

@@ -18,8 +18,23 @@ Line = tuple[int, str]
 
 _TITLE_WORDS = """title credit author authors source notes contact copyright revision date draft
 theme logline look style negative format"""
+_FOREIGN_KEYS = {
+    **dict.fromkeys(("titel", "titre", "titulo", "t\u00edtulo", "titolo"), "title"),
+    **dict.fromkeys(("\u7247\u540d", "\u6807\u9898", "\u6a19\u984c", "\u5267\u540d"), "title"),
+    **dict.fromkeys(("autor", "autorin", "auteur", "autore", "autora"), "author"),
+    **dict.fromkeys(("\u4f5c\u8005", "\u7f16\u5267", "\u7de8\u5287"), "author"),
+    **dict.fromkeys(("thema", "th\u00e8me", "tema", "\u4e3b\u9898", "\u4e3b\u984c"), "theme"),
+    **dict.fromkeys(("stil", "estilo", "stile", "\u98ce\u683c", "\u98a8\u683c"), "look"),
+}
+"""What title pages in German, French, Spanish, Italian and Chinese say, in English."""
 _TITLE_KEYS = {*_TITLE_WORDS.split(), "draft date", "written by", "negative prompt"}
-_KEY = re.compile(r"(?P<key>[^\W\d_][\w ]{0,30}?)\s*:\s*(?P<value>.*)")
+_KEY = re.compile(r"(?P<key>[^\W\d_][\w ]{0,30}?)\s*[:\uff1a]\s*(?P<value>.*)")
+# A name of Chinese script, a colon, and what is said; what ends in a verb of saying is prose.
+_SAID = re.compile(
+    r"(?P<cue>[\u4e00-\u9fff\u00b7]{1,6}"
+    r"(?<![\u8bf4\u8aaa\u9053\u5199\u5beb\u7740\u8457\u95ee\u554f\u558a\u7b54\u53eb\u662f\u4e86])"
+    r"(?:[(\uff08][^()\uff08\uff09]{1,20}[)\uff09])?)[:\uff1a]\s*(?P<words>\S.*)"
+)
 _TRANSITION = re.compile(
     r"(?:(?:slow |quick )?(?:fade (?:out|in|up|to black|to white|from black|from white|to)"
     r"|(?:lap |cross[ -]?)?dissolve(?: to)?|cross ?fade(?: to)?"
@@ -70,7 +85,7 @@ def title_page(lines: list[Line]) -> tuple[dict[str, str], list[Line]]:
     """
     first = next((i for i, (_, text) in enumerate(lines) if text.strip()), len(lines))
     match = _KEY.fullmatch(lines[first][1].strip()) if first < len(lines) else None
-    if match is None or match["key"].casefold() not in _TITLE_KEYS:
+    if match is None or _title_key(match) not in _TITLE_KEYS:
         return {}, lines
     values: dict[str, str] = {}
     key = ""
@@ -80,13 +95,18 @@ def title_page(lines: list[Line]) -> tuple[dict[str, str], list[Line]]:
             return values, lines[place:]
         match = _KEY.fullmatch(text.strip())
         if match and not text[0].isspace():
-            key = match["key"].casefold()
+            key = _title_key(match)
             values[key] = match["value"].strip()
         elif text[0].isspace():
             values[key] = f"{values[key]} {text.strip()}".strip()
         else:
             return values, lines[place:]
     return values, []
+
+
+def _title_key(match: re.Match[str]) -> str:
+    key = match["key"].casefold()
+    return _FOREIGN_KEYS.get(key, key)
 
 
 def elements(lines: list[Line]) -> Iterator[Element]:
@@ -186,7 +206,13 @@ def _block_elements(block: list[Line]) -> Iterator[Element]:
             speech = "\n".join(line.strip() for _, line in block[place + 1 :])
             yield Element(Kind.DIALOGUE, number, speech, cue)
             return
+        said = _SAID.fullmatch(text)
         special = _special(text, alone=len(block) == 1)
+        if said and special is None:
+            yield from [_action(action)] if action else []
+            action = []
+            yield Element(Kind.DIALOGUE, number, said["words"], said["cue"])
+            continue
         if special is None:
             action.append((number, text[1:] if text.startswith("!") else text))
             continue

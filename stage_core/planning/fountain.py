@@ -5,7 +5,8 @@
   or after a shot note that stands alone, they are a shot of their own.
 - `[[shot 2A: close-up, low angle, dolly in, 3s, keep]]` sets the shot whose paragraph or speech
   it stands in, also on a line of its own directly above it or below; alone between blank lines
-  it sets the next shot. Other notes are left out.
+  it sets the next shot. A note of nothing but such items, `[[close-up, 3s]]`, is one too. Other
+  notes are left out.
 - A synopsis is the beat of the shots below it, up to the next synopsis, section or heading.
 - A transition leads out of the shot before it; before the first shot, and for `FADE IN:` after
   a fade, there is nothing to do. Every transition without a name for how it looks is a cut.
@@ -26,11 +27,15 @@ from .elements import Element, Kind, Line, elements, plain, text_lines, title_pa
 from .headings import parse_heading, readable
 from .naming import read_cast
 from .people import Speakers
-from .terms import add_values, find_transition, parse_items
+from .terms import add_values, find_transition, is_camera_talk, parse_items
 
 _SHOT_NOTE = re.compile(r"\s*shot\b(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_OFF = re.compile(r"\(\s*(?:V\.?\s?O|O\.?\s?S|O\.?\s?C|OFF)\b", re.IGNORECASE)
+_OFF = re.compile(
+    r"\(\s*(?:V\.?\s?O|O\.?\s?S|O\.?\s?C|OFF|VOIX OFF|VOZ EN OFF)\b"
+    r"|[(\uff08]\s*(?:\u753b\u5916\u97f3|\u756b\u5916\u97f3|\u65c1\u767d)|^\u65c1\u767d$",
+    re.IGNORECASE,
+)
 _NOT_MADE = re.compile(r"\b(?:WIPE|IRIS|MORPH)\b", re.IGNORECASE)
 
 
@@ -66,7 +71,7 @@ class _Reader:
         elif element.kind is Kind.TRANSITION:
             self._transition(element)
         elif element.kind is Kind.NOTE or not (element.text or element.cue):
-            self.notes += [note for note in element.notes if _SHOT_NOTE.match(note[1])]
+            self.notes += [note for note in element.notes if _shot_words(note[1]) is not None]
         else:
             self._shot(element)
 
@@ -81,9 +86,9 @@ class _Reader:
         else:
             shot.description = element.text
         for line, note in (*self.notes, *element.notes):
-            match = _SHOT_NOTE.match(note)
-            if match:
-                add_values(shot.values, _note_values(match["rest"], line), line)
+            words = _shot_words(note)
+            if words is not None:
+                add_values(shot.values, _note_values(words, line), line)
         self.notes = []
 
     def _speech(self, shot: _Open, element: Element) -> None:
@@ -92,7 +97,9 @@ class _Reader:
         if element.kind is Kind.LYRIC:
             shot.speeches.append(text)
             return
-        name = readable(re.sub(r"\([^()]*\)", "", element.cue).rstrip("^ ").strip())
+        name = readable(
+            re.sub(r"[(\uff08][^()\uff08\uff09]*[)\uff09]", "", element.cue).rstrip("^ ").strip()
+        )
         name = name.rstrip(":") or "?"
         self.speakers.append(name)
         shot.speeches.append(f"{name}: {text}")
@@ -147,6 +154,14 @@ def _draft(shot: _Open, speakers: Speakers) -> Draft:
         beat=shot.beat,
         **shot.values,
     )
+
+
+def _shot_words(note: str) -> str | None:
+    """What a note says of its shot; None for a note that is for people only."""
+    match = _SHOT_NOTE.match(note)
+    if match:
+        return match["rest"]
+    return note if is_camera_talk(note) else None
 
 
 def _note_values(rest: str, line: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from ..story.members import name_key
+from ..story.subjects import is_one_person
 from .headings import readable
 
 
@@ -39,13 +40,6 @@ _NOT_PEOPLE = _word_set(
 _DETERMINERS = _word_set(
     "a an the his her their our my your its this that these those some any no each every another "
     "two three four five six several many one"
-)
-_ROLES = _word_set(
-    """MAN WOMAN BOY GIRL CHILD BABY TEENAGER KID WAITER WAITRESS DRIVER SOLDIER NURSE DOCTOR COP
-    OFFICER DETECTIVE GUARD CLERK PRIEST NUN MOTHER FATHER SISTER BROTHER SON DAUGHTER WIFE HUSBAND
-    KING QUEEN PRINCE PRINCESS TEACHER STUDENT COURIER VENDOR SELLER COOK CHEF BARTENDER BARISTA
-    STRANGER NEIGHBOUR NEIGHBOR FISHERMAN FARMER PILOT CAPTAIN SAILOR CLEANER JANITOR SINGER
-    DANCER ARTIST JUDGE LAWYER THIEF KNIGHT MONK BRIDE GROOM GRANDMOTHER GRANDFATHER"""
 )
 _COMPANY = _word_set("and with beside behind toward towards facing opposite near to at on")
 _INTRODUCED = re.compile(r"\s*(?:\((?=[^()]{0,40}\d)|,\s*(?:\w+\s+){0,2}(?:mid-)?\d{1,2}s?\b)")
@@ -104,12 +98,6 @@ def names_in_capitals(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def roles_in(text: str) -> tuple[str, ...]:
-    """The roles that a text names, such as boy or nurse, each once."""
-    words = (word.casefold() for word in _WORD.findall(text) if word.upper() in _ROLES)
-    return tuple(dict.fromkeys(words))
-
-
 def _capitals_for_people(text: str) -> Iterator[tuple[int, int]]:
     """Where capitals in `text` must mean a person, as (start, end)."""
     person_before = 0
@@ -118,7 +106,7 @@ def _capitals_for_people(text: str) -> Iterator[tuple[int, int]]:
         last = words[-1].rstrip(".")
         introduced = _INTRODUCED.match(text, end)
         if before.casefold() in _DETERMINERS:
-            person = introduced or last in _ROLES
+            person = introduced or is_one_person(last)
         else:
             beside = before.casefold() in _COMPANY and before != before.upper()
             follows_person = person_before and text[person_before:start].strip() in ("and", ",")

@@ -111,6 +111,16 @@ def parse_items(text: str, line: int) -> dict[str, Any]:
     return values
 
 
+def is_camera_talk(text: str) -> bool:
+    """Whether a text is nothing but the items of a shot note, with a length or what the camera
+    does among them."""
+    try:
+        values = parse_items(text, 0)
+    except PlanError:
+        return False
+    return any(name in values for name in ("length", *SHOT_TERMS))
+
+
 def add_values(values: dict[str, Any], more: dict[str, Any], line: int) -> None:
     """Put `more` into `values`.
 

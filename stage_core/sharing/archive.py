@@ -121,9 +121,26 @@ def load(path: Path, open_film: OpenFilm, title: str = "") -> Loaded:
 
 
 def read_plan(path: Path) -> ShotList:
-    """The plan of a saved file alone; raises as `load` does."""
+    """The plan alone of a saved file, or of a sheet's PNG; raises as `load` and `load_sheet` do."""
+    if not is_archive(path):
+        return read_manifest(_carried(path)).shot_list
     with opened(path) as files:
         return read_manifest(files.text()).shot_list
+
+
+def write_sheet(path: Path, image: Tensor, record: Mapping[str, Any]) -> None:
+    """Write a sheet, [H, W, 3] uint8, as a PNG that carries what `describe` says of its board.
+
+    Raises StorageError.
+    """
+    _, image_module, _ = import_pillow()
+    from PIL.PngImagePlugin import PngInfo
+
+    carried = PngInfo()
+    carried.add_text(CHUNK, json.dumps(record))
+    with replacing(path) as part:
+        picture = image_module.fromarray(image.contiguous().numpy())
+        picture.save(part, format="PNG", compress_level=1, pnginfo=carried)
 
 
 def load_sheet(path: Path, open_film: OpenFilm, title: str = "") -> Loaded:
@@ -133,6 +150,25 @@ def load_sheet(path: Path, open_film: OpenFilm, title: str = "") -> Loaded:
     Raises:
         PlanError, StorageError: as `load`.
     """
+    manifest = _titled(read_manifest(_carried(path)), title)
+    return _restored(manifest, _Shelf(open_film(manifest.shot_list.title), None))
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the name is that of a saved storyboard."""
+    return path.name.casefold().endswith(ENDING)
+
+
+def is_sheet(path: Path) -> bool:
+    """Whether the file is a PNG that carries a storyboard."""
+    try:
+        return bool(_carried(path))
+    except (PlanError, StorageError):
+        return False
+
+
+def _carried(path: Path) -> str:
+    """What a sheet's PNG says of its board; raises as `load_sheet` does."""
     _, image_module, _ = import_pillow()
     try:
         with image_module.open(path, formats=("PNG",)) as image:
@@ -144,13 +180,7 @@ def load_sheet(path: Path, open_film: OpenFilm, title: str = "") -> Loaded:
             f"{path.name} carries no storyboard; sheets do that STEP2 Storyboard or Save "
             "Storyboard wrote, unless a program has stripped them or metadata is switched off"
         )
-    manifest = _titled(read_manifest(text), title)
-    return _restored(manifest, _Shelf(open_film(manifest.shot_list.title), None))
-
-
-def is_archive(path: Path) -> bool:
-    """Whether the name is that of a saved storyboard."""
-    return path.name.casefold().endswith(ENDING)
+    return text
 
 
 def _check(board: Storyboard, project: Project) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 from PIL import Image
 
 from .test_nodes import SCRIPT as WIDGETS
@@ -97,7 +99,7 @@ def test_reordering_films_none(run, films, plan, filmed, said):
     films(board)
     assert said[-1].startswith("filmed 0 of 4 shots, 4 from takes")
     films(run("Arrange", storyboard=filmed, order="2")[0])
-    assert said[-1].startswith("filmed 0 of 1 shots, 1 from takes")
+    assert said[-1].startswith("filmed 0 of 1 shot, 1 from takes")
 
 
 def test_takes_are_compared_and_an_old_one_chosen(run, films, plan, filmed, said):
@@ -199,6 +201,65 @@ def test_the_sheet_on_the_node_says_where_the_shots_are(run, filmed):
     assert page["title"] == filmed.shot_list.title
     assert [panel["id"] for panel in page["panels"]] == ["1", "2", "3"]
     json.dumps(run.ui)
+
+
+def test_who_has_filmed_says_so_later_than_who_has_drawn(run, plan):
+    def told():
+        (film,) = run.ui["stage_panels"]
+        json.dumps(run.ui)
+        statuses = {panel["id"]: panel["status"] for panel in film["panels"]}
+        return film["title"], film["told"], statuses
+
+    board = run("STEP2Storyboard", storyboard=plan)[0]
+    title, early, statuses = told()
+    assert set(statuses.values()) == {"drawn"}
+    board = run("DualEncoderShotSampler", storyboard=board, shots="2")[0]
+    assert len(run.ui["images"]) == 1
+    assert told()[0] == title and told()[1] > early
+    assert told()[2] == {"1": "drawn", "2": "filmed", "3": "drawn"}
+    run("CompareTakes", storyboard=board, shot="2")
+    assert told()[2] == {"1": "drawn", "2": "filmed", "3": "drawn"}
+
+
+def test_replaced_keyframes_are_seen_on_a_sheet_and_kept_nowhere_by_it(run, filmed, output):
+    picture = torch.rand(1, 48, 64, 3)
+    folder = set(output.rglob("*"))
+    run("ReplaceKeyframes", storyboard=filmed, shot="2", end=picture)
+    (page,), (image,) = run.ui["stage_panels"], run.ui["images"]
+    assert page["filename"] == image["filename"] and image["type"] == "temp"
+    statuses = {panel["id"]: panel["status"] for panel in page["panels"]}
+    assert statuses == {"1": "filmed", "2": "drawn", "3": "filmed"}
+    assert set(output.rglob("*")) == folder
+
+
+def test_a_repaint_of_what_the_film_does_not_use_is_said(run, plan, output, said):
+    folder = output / "stage" / plan.shot_list.title
+    old = run("STEP2Storyboard", storyboard=plan)[0]
+    other = replace(plan, shot_list=replace(plan.shot_list, seed=7))
+    run("STEP2Storyboard", storyboard=other)
+    assert "painted" not in said[-1]
+    before = (folder / "1_d01_start.png").read_bytes()
+    paint(folder / "1_d01_start.png")
+    run("STEP2Storyboard", storyboard=other)
+    told = "; 1_d01_start.png was painted over, but the film uses 1_d01-2_start.png"
+    assert said[-1].endswith(told)
+    again = run("STEP2Storyboard", storyboard=plan)[0]
+    assert "painted" not in said[-1] and again.pair("1").digests != old.pair("1").digests
+    (folder / "1_d01_start.png").write_bytes(before)
+    run("STEP2Storyboard", storyboard=other)
+    assert "painted" not in said[-1]
+
+
+def paint(path):
+    """Paint over a picture, as its owner does after the film was drawn."""
+    Image.new("RGB", (64, 48), (255, 0, 0)).save(path)
+
+
+def test_one_of_a_thing_is_said_as_one(run, films, plan, said):
+    alone = replace(plan, shot_list=replace(plan.shot_list, shots=plan.shot_list.shots[:1]))
+    run("ShotStitcher", storyboard=films(alone))
+    assert any(text.startswith("filmed 1 of 1 shot, ") for text in said)
+    assert said[-1].startswith("1 shot, ")
 
 
 def test_a_stranger_s_file_is_refused_and_leaves_nothing(run, folders):

@@ -51,6 +51,27 @@ def test_what_was_changed_before_the_film_was_opened_is_no_change(pack, film):
     assert not changed(pack, lambda: pack.nodes.films.open_film("Film"))
 
 
+def test_a_node_is_told_of_takes_of_other_graphs_and_not_of_those_of_its_own(pack, monkeypatch):
+    films = pack.nodes.films
+    monkeypatch.setattr(films, "_counters", {"takes": 5})
+    monkeypatch.setattr(films, "_shown", {})
+
+    def run(graph, made):
+        told = films.takes_told(graph)
+        films.takes_made(made)
+        films.takes_shown(graph)
+        return told
+
+    first = run("one", made=3)
+    assert films.takes_told("one") == first
+    second = run("two", made=1)
+    assert second not in (first, films.takes_told("one"))
+    again = run("one", made=0)
+    assert again != first and films.takes_told("one") == again
+    assert films.takes_told("two") == second
+    assert films.takes_told("") == 9
+
+
 @pytest.mark.parametrize(
     "title",
     ["../../above", "/etc/passwd", "..", "a/../../b", "C:\\x", "con", "", "%2e%2e", "x" * 999],
@@ -76,3 +97,29 @@ def test_a_video_gets_a_new_name_after_the_title(pack, output):
     assert first.name.startswith("My_ Film") and first.suffix == ".mp4"
     assert first.parent == Path(output.parent / "temp") and first != second
     assert shown.as_dict()["images"][0]["filename"] == first.name
+
+
+@pytest.fixture
+def make(run):
+    """Makes the film of a text under a title."""
+
+    def make(text, title):
+        (board, _) = run("Script", text=text, title=title, width=64, height=48)
+        (board, _, _) = run("STEP2Storyboard", storyboard=board)
+        return run("DualEncoderShotSampler", storyboard=board)[0]
+
+    return make
+
+
+def test_under_another_title_nothing_is_made_again(make, said):
+    shots = [f"[[shot: 0.25s]]\n{it}\n\n" for it in ("The sea.", "A boat leaves.", "A gull lands.")]
+    make(shots[0] + shots[2], "The Letter")
+    # The shot between them is 1A, and would be 2 in a film that nobody has seen.
+    longer = "".join(shots)
+    assert make(longer, "The Letter").shot_list.ids == ("1", "1A", "2")
+    said.clear()
+    board = make(longer, "Renamed")
+    assert board.shot_list.ids == ("1", "1A", "2")
+    for done in ("drew 0 of 3 shots", "filmed 0 of 3 shots"):
+        (told,) = (text for text in said if text.startswith(done))
+        assert "; 3 from the film The Letter" in told

@@ -64,13 +64,13 @@ def test_a_script_that_cannot_be_read_has_a_fingerprint_too(node, output):
 
 def test_the_storyboard_draws_nothing_twice(run, plan, said):
     run("STEP2Storyboard", storyboard=plan)
-    assert said[0] == "draws 3 of 3 shots (3 new), 0 are kept"
+    assert said[0] == "draws 3 of 3 shots (3 new), 0 kept"
     said.clear()
     run("STEP2Storyboard", storyboard=plan)
-    assert said[0] == "draws 0 of 3 shots, 3 are kept"
+    assert said[0] == "draws 0 of 3 shots, 3 kept"
     said.clear()
     run("STEP2Storyboard", storyboard=plan, redraw="everything")
-    assert said[0] == "draws 3 of 3 shots (3 asked for), 0 are kept"
+    assert said[0] == "draws 3 of 3 shots (3 asked for), 0 kept"
 
 
 def test_only_the_chosen_shots_are_drawn(run, plan):

@@ -103,7 +103,21 @@ def test_the_board_has_every_shot_of_this_graph_and_none_of_another(take, board)
     take(board, "2", frames(0.2))
     assert set(take(board, "3", frames(0.3)).clips) == {"1", "2", "3"}
     assert set(take(board, "3", frames(0.4), cfg=5.0).clips) == {"3"}
-    assert "3 of 3 shots are filmed" in take.texts[-2]
+    assert "3 of 3 shots filmed" in take.texts[-2]
+
+
+def test_a_film_under_another_title_has_what_was_made_of_it(pack, take, boards):
+    for shot_id in ("1", "2"):
+        take(boards(), shot_id, frames(0.1))
+    renamed, picks = boards(title="Renamed"), pack.nodes.films.takes_made()
+    assert take(renamed, "3") == ["images"]
+    folder = pack.nodes.host.film_folder("Renamed")
+    assert not list(folder.glob("*.mkv"))
+    assert set(take(renamed, "1").clips) == {"1", "2"}
+    assert "; 2 from the film Two Doors" in take.texts[-1]
+    # Pick Shot looks again, and goes on with the third.
+    assert pack.nodes.films.takes_made() > picks
+    assert sorted(path.name for path in folder.glob("*.mkv")) == ["1_t01.mkv", "2_t01.mkv"]
 
 
 def test_a_copy_of_a_shot_has_what_was_made_of_it(node, take, boards):
@@ -326,7 +340,7 @@ def test_two_images_become_the_pair_of_a_shot_once(draw, take, plan):
     pair = drawn.pair("2")
     assert pair.complete and pair.name == "2_d01" and pair.given == frozenset()
     assert draw(board, "2").pair("2").digests == pair.digests
-    assert take.texts[-1] == "shot 2 is 2_d01; 1 of 3 shots are drawn"
+    assert take.texts[-1] == "shot 2 is 2_d01; 1 of 3 shots drawn"
 
 
 def test_a_pair_keeps_its_size_in_the_films_aspect(draw, plan):

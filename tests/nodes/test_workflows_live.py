@@ -113,12 +113,12 @@ def test_core_nodes_film_the_board_in_a_batch_and_again_what_changed(server):
         run = server.run(prompt, timeout=300)
         assert ran(prompt, run, "KSamplerAdvanced") and ran(prompt, run, "SaveVideo")
         texts.append(run.text(take))
-    assert texts == [f"shot {n} is {n}_t01; {n} of 3 shots are filmed" for n in (1, 2, 3)]
+    assert texts == [f"shot {n} is {n}_t01; {n} of 3 shots filmed" for n in (1, 2, 3)]
     assert not ran(prompt, server.run(prompt), "KSamplerAdvanced")
     swapped = with_red_end(prompt, "2")
     run = server.run(swapped, timeout=300)
     assert ran(swapped, run, "KSamplerAdvanced")
-    assert run.text(take) == "shot 2 is 2_t01-2; 3 of 3 shots are filmed"
+    assert run.text(take) == "shot 2 is 2_t01-2; 3 of 3 shots filmed"
     assert not ran(swapped, server.run(swapped), "KSamplerAdvanced")
 
 
@@ -129,7 +129,7 @@ def test_core_nodes_of_ltx_film_the_board_with_its_sound_in_a_batch(server):
         run = server.run(prompt, timeout=300)
         assert ran(prompt, run, "SamplerCustomAdvanced")
         texts.append(run.text(take))
-    assert texts == [f"shot {n} is {n}_t01; {n} of 3 shots are filmed" for n in (1, 2, 3)]
+    assert texts == [f"shot {n} is {n}_t01; {n} of 3 shots filmed" for n in (1, 2, 3)]
     assert len(list((server.output / "stage" / "By LTX").glob("*_t01.wav"))) == 3
     assert not ran(prompt, server.run(prompt), "SamplerCustomAdvanced")
     swapped = with_red_end(prompt, "2")

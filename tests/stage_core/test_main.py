@@ -15,7 +15,7 @@ from stage_core.backends.load import load_storyboard_model
 from stage_core.backends.protocol import Grid
 from stage_core.backends.qwen_networks import QwenSource
 from stage_core.backends.tiny import TinyStoryboard
-from stage_core.command.speaking import Progress
+from stage_core.command.speaking import Progress, watching
 from stage_core.editing.conform import conform
 from stage_core.story.shot_list import FrameFormat, Shot
 from stage_core.story.timeline import Clip
@@ -94,7 +94,8 @@ def test_a_second_run_makes_nothing_and_says_so(shoot_again, capsys):
 def test_a_changed_shot_is_made_with_what_continues_from_it(shoot_again, capsys):
     changed = STORY.replace("An empty kitchen", "A forest")
     assert made(shoot_again(changed)) == [["1"], ["1"]]
-    assert "drawn with older memory: 2, 3" in capsys.readouterr().err
+    said = "2, 3: drawn to match earlier frames that have changed since; --redraw remembering"
+    assert said in capsys.readouterr().err
     changed = STORY.replace("lifts a key", "drops a knife")
     assert made(shoot_again(changed)) == [["2", "3"], ["2", "3"]]
 
@@ -108,6 +109,19 @@ def test_another_size_rate_or_transition_makes_nothing(shoot_again):
     report = shoot_again(dissolving)
     assert made(report) == [[], []]
     assert report["film"]["frames"] == 36 - 2 * 4
+
+
+def test_a_film_under_another_title_is_not_made_again(shoot_again, tmp_path, capsys):
+    longer = STORY.replace("| 2 |", "| |").replace("| 3 |", "| |").replace("| 1 |", "| |")
+    longer = longer.replace("| | close-up", "| | wide | static | A clock. | 0.5 | |\n| | close-up")
+    assert made(shoot_again(longer)) == [["1A"], ["1A"]]
+    capsys.readouterr()
+    assert made(shoot_again(longer, "--title", "Lock")) == [[], []]
+    said = capsys.readouterr().err
+    assert "drawn 0 of 4 shots, 4 kept (4 from the film Key)" in said
+    assert "filmed 0 of 4 shots, 4 kept (4 from the film Key)" in said
+    own = ("--title", "Door", "--project", str(tmp_path / "own"), "--shots", "1")
+    assert made(shoot_again(longer, *own)) == [["1"], ["1"]]
 
 
 def test_shots_that_are_not_asked_for_play_as_fill_ins(shoot):
@@ -151,6 +165,37 @@ def test_a_board_is_a_folder_of_frames_a_sheet_and_a_plan_that_can_be_filmed(tmp
     files = {"sheet.png", "sheet.pdf", "storyboard.json", "storyboard.stage.zip"}
     assert names == frames | files
     assert main(["board", str(board / "storyboard.json"), "--out", str(board)]) == 0
+
+
+@pytest.mark.usefixtures("small_sketches")
+def test_the_sheet_of_a_board_is_a_story(tmp_path, capsys):
+    assert main(["board", "the_ring", "--out", str(tmp_path / "a")]) == 0
+    total = len(list((tmp_path / "a").glob("*_start.png")))
+    assert main(["board", str(tmp_path / "a" / "sheet.png"), "--out", str(tmp_path / "b")]) == 0
+    assert f"drawn 0 of {total} shots, {total} kept" in capsys.readouterr().err
+    same = (tmp_path / name / "storyboard.json" for name in "ab")
+    assert next(same).read_bytes() == next(same).read_bytes()
+
+
+@pytest.mark.usefixtures("small_sketches")
+def test_a_sample_without_a_title_is_titled_by_its_name(tmp_path, capsys):
+    assert main(["board", "first_snow", "--out", str(tmp_path / "a")]) == 0
+    assert (tmp_path / "First Snow" / "board.json").exists()
+
+
+@pytest.mark.usefixtures("small_sketches")
+def test_what_a_model_does_not_read_is_said_once_and_only_if_asked_for(tmp_path, capsys):
+    story = tmp_path / "story.md"
+    story.write_text("The sea at dawn.\n", encoding="utf-8")
+    board = ["board", str(story), "--out", str(tmp_path / "a")]
+    assert main(board) == 0
+    assert "not read" not in capsys.readouterr().err
+    assert main([*board, "--look", "ink", "--memory", "paper"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("--look is not read by sketch, whose work it does not change") == 1
+    assert said.count("--memory is not read by sketch") == 1
+    assert main([*board, *TINY[:2], "--look", "ink", "--memory", "paper"]) == 0
+    assert "not read" not in capsys.readouterr().err
 
 
 def test_a_saved_storyboard_is_a_story_and_draws_nothing_on_another_disk(tmp_path, capsys):
@@ -205,6 +250,13 @@ def test_an_unknown_shot_model_is_one_sentence_that_names_the_choices(tmp_path, 
     assert "animatic, tiny" in said
     assert "folder of a Wan model" in said
     assert not out.exists()
+
+
+def test_what_is_measured_is_said_now_and_then_where_nobody_watches(capsys):
+    say_now = watching()
+    for number in range(3):
+        say_now(f"shot {number}")
+    assert capsys.readouterr().err == "  shot 0\n"
 
 
 def test_a_shot_that_is_filmed_in_phases_is_counted_once(capsys):
@@ -288,10 +340,10 @@ def test_a_folder_of_weights_draws_a_board_and_says_where(tmp_path, capsys, monk
     said = capsys.readouterr().err
     assert f"weights in {folder}, on c" in said
     assert "transformer: streams, 2 of 2 blocks stay on c" in said and "predicted peak" in said
-    assert "drawn 1 of 1 shots" in said
+    assert "drawn 1 of 1 shot" in said
     monkeypatch.setattr(QwenSource, "load", None)
     assert main(arguments) == 0
-    assert "drawn 0 of 1 shots, 1 kept" in capsys.readouterr().err
+    assert "drawn 0 of 1 shot, 1 kept" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("vram", ["0", "-1", "much"])

@@ -121,6 +121,18 @@ def test_a_changed_description_makes_one_shot_and_marks_what_remembers_it(made):
     assert older == ["3"]
 
 
+def test_a_model_that_looks_at_no_memory_has_none_that_is_older(tmp_path):
+    class Blind(Fields):
+        reads = frozenset({"description"})
+
+    project = Project(tmp_path)
+    for plan in (three_shots(), change(three_shots(), "1", description="something else")):
+        drawings = KeptDrawings(Blind(), project, Redraw.REMEMBERING)
+        board, _ = draw(Storyboard(plan), drawings, MemoryPack(), SAMPLING, ignore)
+    assert drawings.drawn == ["1"]
+    assert not any(pair.older_memory for pair in board.pairs.values())
+
+
 def test_going_back_is_free(made):
     made.run(change(three_shots(), "2", description="something else"))
     assert made.run(three_shots()) == ([], [])

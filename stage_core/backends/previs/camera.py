@@ -11,6 +11,9 @@ from ...story.cinematography import CameraMovement
 
 NEAR = 0.06
 """Metres; nothing nearer to the lens is drawn."""
+TRUCK = 0.42
+"""How far a camera trucks, in breadths of the frame."""
+ARC = math.radians(44)
 _PLUMB = math.radians(70)
 
 
@@ -68,7 +71,7 @@ class CameraPath:
     """A camera that moves around its set-up `middle` while it looks at `subject`.
 
     `breadth` and `height` measure the frame at the subject, in metres. `sweep` is how far a tilt
-    turns, in radians; without it half a frame.
+    or an arc turns, in radians; without it half a frame, or `ARC`.
     """
 
     middle: Camera
@@ -107,7 +110,7 @@ class CameraPath:
         return replace(self.middle, focal=self.middle.focal * 1.5**step)
 
     def _truck(self, step: float, _: float) -> Camera:
-        return self._carried(step * 0.42 * self.breadth, 0.0)
+        return self._carried(step * TRUCK * self.breadth, 0.0)
 
     def _pedestal(self, step: float, _: float) -> Camera:
         # At closer scales the composed view is near the lower end, so that no head is cut off.
@@ -117,7 +120,7 @@ class CameraPath:
         return self._carried(0.0, max(rise, lowest))
 
     def _arc(self, step: float, _: float) -> Camera:
-        angle = step * math.radians(44)
+        angle = step * (self.sweep or ARC)
         x, y, z = (p - s for p, s in zip(self.middle.position, self.subject, strict=True))
         c, s = math.cos(angle), math.sin(angle)
         around = (x * c - z * s, y, x * s + z * c)

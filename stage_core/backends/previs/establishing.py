@@ -52,7 +52,7 @@ def establishing_path(
     breadth = height * aspect
     if movement.kind == "truck":
         breadth = min(breadth, 5 * view.aisle)
-    return CameraPath(camera, aim, movement, breadth, height, sweep)
+    return CameraPath(camera, aim, movement, breadth, height, sweep if tilts else None)
 
 
 def _stand(view: View, away: float, azimuth: float, height: float) -> tuple[float, float, float]:

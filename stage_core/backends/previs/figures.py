@@ -9,7 +9,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .heads import draw_head
-from .layers import FOREGROUND, Mark, Mass, Part, Piece, curve, limb, piece
+from .layers import (
+    BACKGROUND,
+    FOREGROUND,
+    Face,
+    Mark,
+    Mass,
+    Part,
+    Piece,
+    curve,
+    limb,
+    piece,
+    ring,
+)
 from .looks import Look
 from .palette import mix
 from .poses import Pose, bend
@@ -263,3 +275,13 @@ def _arm(who: Body, eye: np.ndarray, side: str, pixels: float) -> Group:
         palm.append(limb(hand + along * 0.008 * h, thumb, (0.010 * h, 0.008 * h), "skin"))
     marks: list[Mark] = [Mass(tuple(palm), 1.2), Mass(sleeve, WEIGHT)]
     return _away(eye, shoulder, elbow, hand) - 0.03, marks
+
+
+def shadow_of(who: Body) -> Piece:
+    """The shadow at a figure's feet."""
+    feet = (who.joints["foot_r"] + who.joints["foot_l"]) / 2
+    h = who.figure.look.height
+    spread = 0.14 * h + 0.5 * abs(float(who.joints["foot_r"][0] - who.joints["foot_l"][0]))
+    loop = ring((feet[0] + 0.12 * h, 0.004, feet[2] + 0.02), spread, 14, 0.55)
+    # Floors have their anchors deeper still, so that they come first from every angle.
+    return piece([Face(loop, "shadow")], (feet[0], -1.0, feet[2] + 20.0), BACKGROUND)

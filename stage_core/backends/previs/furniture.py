@@ -6,8 +6,10 @@ import random
 
 import numpy as np
 
+from .camera import CameraPath
 from .layers import (
     DARK,
+    MIDGROUND,
     PALE,
     WOOD,
     Coat,
@@ -25,6 +27,10 @@ from .layers import (
     points,
     ring,
 )
+
+_LOW = 1.2
+"""Metres; what is lower is looked over."""
+_NEAR = 2.7
 
 
 def furniture(name: str, at: tuple[float, float, float], turn: float, rng: random.Random) -> Piece:
@@ -45,6 +51,29 @@ def furniture(name: str, at: tuple[float, float, float], turn: float, rng: rando
         )
         marks.insert(0, Face(shade, "shadow"))
     return piece(marks, (at[0], 0.5, at[2]))
+
+
+def in_the_way(item: Piece, path: CameraPath) -> bool:
+    """Whether a piece stands so near before the camera, somewhere on its way, that it would hide
+    a good part of the picture."""
+    if item.layer != MIDGROUND or _height(item) < _LOW:
+        return False
+    for progress in (0.0, 0.5, 1.0):
+        right, _, ahead = path.at(progress).seen(np.array(item.anchor))
+        if -_NEAR < ahead < _NEAR and abs(right) < _NEAR:
+            return True
+    return False
+
+
+def _height(item: Piece) -> float:
+    rows = [
+        points
+        for mark in item.marks
+        for points in (
+            [part.centres for part in mark.parts] if isinstance(mark, Mass) else [mark.points]
+        )
+    ]
+    return max(float(points[:, 1].max()) for points in rows)
 
 
 def furniture_marks(name: str) -> list[Mark]:

@@ -110,7 +110,8 @@ class _Shape:
             (over if shown else behind).append(part)
         if self._look.hair == "hat":
             brim_over = float(local[1]) < -0.15
-            over.extend(reversed(self._hat()) if brim_over else self._hat())
+            hat = self._hat(local)
+            over.extend(reversed(hat) if brim_over else hat)
         return [Mass(tuple(m), 1.3) for m in (behind,) if m], [
             Mass(tuple(m), 1.3) for m in (over,) if m
         ]
@@ -150,10 +151,18 @@ class _Shape:
             locks += [(row[None] * 1.06, 0.24) for row in picked if row @ _GROWTH > 0.0]
         return locks
 
-    def _hat(self) -> list[Part]:
-        brim = self._part(_disc(1.2, 1.28, 0.5), (0.05,) * 12, "cloth")
-        crown = np.concatenate([_disc(0.78, 0.86, 0.52), _disc(0.6, 0.7, 1.12)])
-        return [brim, self._part(crown, (0.08,) * 24, "cloth")]
+    def _hat(self, to_eye: np.ndarray) -> list[Part]:
+        """Brim and crown, for an eye in the direction `to_eye` of the head's own axes."""
+        # High and narrow enough that eyes show under it from above too.
+        brim = _disc(1.06, 1.08, 0.62)
+        if to_eye[1] < 0:
+            # From below the far half is behind the head, over which the hat is drawn.
+            brim = brim[brim[:, ::2] @ to_eye[::2] > -0.05]
+        crown = np.concatenate([_disc(0.76, 0.84, 0.64), _disc(0.6, 0.7, 1.16)])
+        return [
+            self._part(brim, (0.05,) * len(brim), "cloth"),
+            self._part(crown, (0.08,) * 24, "cloth"),
+        ]
 
 
 def _disc(width: float, depth: float, height: float) -> np.ndarray:

@@ -145,14 +145,19 @@ def look_of(name: str, costume: str = "") -> Look:
 
 
 def stranger(word: str, index: int) -> Look:
-    """The look of an unnamed person whom a description calls `word`, in grey."""
-    return _dressed(f"{word} {index}", GREY_ACCENT)
+    """The look of an unnamed person whom a description calls `word`, in grey.
+
+    It comes from the noun, so that the old woman and the woman wear the same; `index` counts
+    those of the same word.
+    """
+    noun = word if word.startswith("other ") else word.split()[-1]
+    return _dressed(f"{noun} {index}", GREY_ACCENT, word)
 
 
 def _dressed(name: str, colour: Tone, costume: str = "") -> Look:
     words = set(re.findall(r"[^\W\d_]+", name.casefold()))
     first = next(iter(re.findall(r"[^\W\d_]+", name.casefold())), "")
-    woman = bool(words & _WOMEN) or (first.endswith("a") and first not in _MEN)
+    woman = bool(words & _WOMEN) or (first.endswith(("a", "woman")) and first not in _MEN)
     said_woman, said_child, said_old = people_words(costume)
     woman = woman if said_woman is None else said_woman
     child = said_child or bool(words & _CHILDREN)

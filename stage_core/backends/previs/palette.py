@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from dataclasses import dataclass
 
 Colour = tuple[int, int, int]
@@ -93,9 +94,21 @@ _TIMES = {
     ),
 }
 _TIME_WORDS = (
-    ("night", ("night", "midnight", "moon", "dark", "evening", "nacht", "noche", "nuit")),
-    ("dusk", ("dusk", "sunset", "golden", "twilight", "magic hour", "afternoon late", "abend")),
-    ("dawn", ("dawn", "sunrise", "morning early", "daybreak", "first light")),
+    (
+        "night",
+        r"\b(?:(?:mid)?nights?|nightfall|night-?time|moon|moonli(?:t|ght)|dark|darkness|evening|"
+        r"nachts?|noche|nuit|notte|noite)\b|[\u591c\u665a]",
+    ),
+    (
+        "dusk",
+        r"\b(?:dusk|sunset|golden (?:hour|light)|twilight|magic hour|afternoon late|"
+        r"late afternoon|abend|d\u00e4mmerung|cr\u00e9puscule|atardecer)\b|\u9ec4\u660f",
+    ),
+    (
+        "dawn",
+        r"\b(?:dawn|sunrise|morning early|early morning|daybreak|first light|morgengrauen|aube|"
+        r"amanecer)\b|[\u6668\u66d9]",
+    ),
 )
 _TINTS: dict[str, Colour] = {
     "forest": (70, 104, 74),
@@ -127,10 +140,7 @@ _TINTS: dict[str, Colour] = {
 
 def time_of(words: str) -> str:
     """'day', 'night', 'dawn' or 'dusk', as casefolded `words` say; day when they do not."""
-    for time, names in _TIME_WORDS:
-        if any(name in words for name in names):
-            return time
-    return "day"
+    return next((time for time, said in _TIME_WORDS if re.search(said, words)), "day")
 
 
 def palette_of(kind: str, time: str, interior: bool) -> Palette:

@@ -17,14 +17,15 @@ from ...story.cinematography import CameraAngle, CameraMovement, ShotScale
 from ...story.shot_list import Shot
 from ..protocol import Grid, Sampling, drawing_seed
 from . import drawing, foreground, inserts
-from .camera import Camera, CameraPath
+from .camera import ARC, TRUCK, Camera, CameraPath
 from .establishing import establishing_path
 from .exteriors import exterior
-from .figures import Body, Figure, body, draw_figure
+from .figures import Body, Figure, body, draw_figure, shadow_of
 from .framing import Subject, framing_of, set_up
+from .furniture import in_the_way
 from .interiors import ROOMS, interior
 from .landmarks import view_of
-from .layers import BACKGROUND, Face, Piece, moved, piece, ring
+from .layers import Piece, moved, piece
 from .looks import Look, stranger
 from .palette import Palette, darkened, name_number, palette_of
 from .poses import SEATED, Action, action_of, between, mirrored
@@ -34,6 +35,8 @@ from .supports import light_of, supports
 
 GRID = Grid(area=832 * 480, multiple=32)
 _RISING = ("pedestal", "tilt", "dolly")
+_FARTHEST = 1.5**0.5
+"""How much farther off a camera that dollies gets than it is in the middle of its way."""
 _IDLE = ("stand", "idle", "listen", "wait", "talk", "look")
 
 
@@ -80,7 +83,7 @@ class StagedShot:
         camera = self.path.at(progress)
         pieces = list(self.pieces)
         for who in self._bodies(progress):
-            pieces.append(_shadow(who))
+            pieces.append(shadow_of(who))
             pieces.append(draw_figure(who, camera.position, self._head_pixels(who, camera)))
         pieces.extend(self._carried(progress))
         for held in self.held:
@@ -179,9 +182,8 @@ class _Stage:
         azimuth = self._azimuth(variation)
         actors, partner = self._cast(azimuth)
         path = self._path(actors, azimuth)
-        pieces = list(
-            _set(reading.kind, reading.interior, reading.time, place_seed, reading.landmark)
-        )
+        place = _set(reading.kind, reading.interior, reading.time, place_seed, reading.landmark)
+        pieces = [p for p in place if not (reading.interior and in_the_way(p, path))]
         stands = [(a.position, a.facing, a.look.height, a.action) for a in actors]
         pieces.extend(supports(stands, reading, self._framing.extent))
         light, lit = light_of(stands, reading)
@@ -211,7 +213,12 @@ class _Stage:
         subject = self._subject(actors)
         camera = self._composed(set_up(self._framing, shot.angle, subject, azimuth), actors)
         aim = subject.at(camera.position[1] if not camera.pitch else subject.top - extent / 3)
-        return CameraPath(camera, aim, shot.movement, extent * self._aspect, extent)
+        breadth, sweep = extent * self._aspect, None
+        if self._reading.interior and shot.movement.kind == "truck":
+            breadth = min(breadth, 4 * self._half_room())
+        if self._reading.interior and shot.movement.kind == "arc":
+            sweep = min(ARC, 2 * self._most_aside())
+        return CameraPath(camera, aim, shot.movement, breadth, extent, sweep)
 
     def _establishes(self, actors: list[Actor]) -> bool:
         """Whether the shot is about its open place."""
@@ -225,12 +232,24 @@ class _Stage:
         if self._reading.kind in ("street", "corridor", "train", "market", "church"):
             angle *= 0.45
         if self._reading.interior:
-            # The camera stays between the side walls.
-            room = ROOMS[self._reading.kind].width / 2 - 0.5
-            reach = self._framing.extent * self._framing.focal
-            most = math.asin(min(1.0, room / reach))
+            most = self._most_aside()
+            if self._shot.movement.kind == "arc":
+                most -= min(ARC / 2, most)
             angle = max(-most, min(most, angle))
         return angle
+
+    def _most_aside(self) -> float:
+        """How far round the camera may come to stay between the side walls."""
+        kind, wide = self._shot.movement.kind, self._half_room()
+        reach = self._framing.extent * self._framing.focal
+        if kind == "dolly":
+            reach *= _FARTHEST
+        if kind == "truck":
+            wide -= TRUCK / 2 * min(self._framing.extent * self._aspect, 4 * wide)
+        return math.asin(min(1.0, wide / reach))
+
+    def _half_room(self) -> float:
+        return ROOMS[self._reading.kind].width / 2 - 0.5
 
     def _cast(self, azimuth: float) -> tuple[list[Actor], Look | None]:
         """The people before the camera, the lead first, and the one it looks past or from."""
@@ -307,12 +326,21 @@ class _Stage:
         facing = math.pi - ahead * angle - azimuth
         if self._reading.away:
             facing = -azimuth + ahead * 0.3
-        if self._shot.scale in (ShotScale.CLOSE_UP, ShotScale.EXTREME_CLOSE_UP) and action.stride:
-            action = replace(action, stride=0.0)
+        if action.stride:
+            action = replace(action, stride=self._stride(action.stride, facing + azimuth))
         if self._shot.scale is ShotScale.EXTREME_CLOSE_UP:
             action = replace(action, end=between(action.start, action.end, 0.35))
         prop = self._reading.prop if action.holds and index == 0 else ""
         return Actor(look, (x, 0.0, z), facing, action, prop if prop in NATURAL_SIZE else "")
+
+    def _stride(self, stride: float, facing: float) -> float:
+        """The way that somebody goes: so far that the close scales do not lose the face."""
+        if self._shot.scale in (ShotScale.CLOSE_UP, ShotScale.EXTREME_CLOSE_UP):
+            return 0.0
+        if self._framing.extent > 0.7:
+            return stride
+        breadth = self._framing.extent * self._aspect
+        return min(stride, 0.35 * breadth / max(abs(math.sin(facing)), 0.01))
 
     def _subject(self, actors: list[Actor]) -> Subject:
         if not actors:
@@ -369,13 +397,3 @@ class _Stage:
         if self._reading.weather in ("rain", "snow") and not self._reading.interior:
             held.append(foreground.Weather(self._reading.weather, self._aspect))
         return tuple(held)
-
-
-def _shadow(who: Body) -> Piece:
-    """The shadow at a figure's feet."""
-    feet = (who.joints["foot_r"] + who.joints["foot_l"]) / 2
-    h = who.figure.look.height
-    spread = 0.14 * h + 0.5 * abs(float(who.joints["foot_r"][0] - who.joints["foot_l"][0]))
-    loop = ring((feet[0] + 0.12 * h, 0.004, feet[2] + 0.02), spread, 14, 0.55)
-    # Floors have their anchors deeper still, so that they come first from every angle.
-    return piece([Face(loop, "shadow")], (feet[0], -1.0, feet[2] + 20.0), BACKGROUND)

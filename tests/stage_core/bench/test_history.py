@@ -33,6 +33,12 @@ def test_all_keyframes_cost_more_with_every_shot_and_a_pack_does_not():
     assert packed.tokens[0] == packed.tokens[1] < 96
 
 
+def test_the_shots_that_are_drawn_again_are_told_too():
+    told = []
+    history("pack", PACK, SMALL, 8, lambda shot, *_: told.append(shot.id))
+    assert told[-2:] == ["4", "8"] and told.count("8") > 5
+
+
 @pytest.mark.parametrize(("size", "shots"), [((60, 48), 8), (SMALL, 4)])
 def test_a_size_or_length_that_cannot_be_measured_is_refused(size, shots):
     with pytest.raises(ValueError, match="use m"):

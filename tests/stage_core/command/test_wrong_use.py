@@ -1,8 +1,10 @@
 """What is said wrongly on the command line is answered in one sentence, before anything is made."""
 
 import pytest
+import torch
 
 from stage_core.__main__ import main
+from stage_core.media import write_picture
 
 MAKE = ["make", "story.md", "--storyboard-model", "tiny", "--shot-model", "tiny"]
 FILM = [*MAKE, "--out", "film.mp4"]
@@ -15,6 +17,8 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "story.md").write_text("A cat.", encoding="utf-8")
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "film.mkv").write_bytes(b"\x1a\x45\xdf\xa3 and so on")
+    write_picture(tmp_path / "frame.png", torch.zeros(2, 2, 3, dtype=torch.uint8))
     return tmp_path
 
 
@@ -63,8 +67,12 @@ def test_wrong_use_is_one_sentence_with_the_way_to_the_help(capsys, folder, argu
         ([*FILM, "--shots", "9"], "no shots '9'"),
         (["make", "folder", "--out", "film.mp4"], "'folder' is a folder; name the story in it"),
         (["make", "gone.md", "--out", "film.mp4"], "is no file and no sample story"),
+        (["make", "film.mkv", "--out", "film.mp4"], "film.mkv is a film and no story; a story is"),
+        (["make", "frame.png", "--out", "film.mp4"], "frame.png is a picture and no story"),
         (["board", "story.md", "--out", "file"], "file is a file and no folder"),
         (["plan", " "], "the theme is empty"),
+        (["plan", "T", "--shots", "0"], "neither a number of shots nor a length"),
+        (["plan", "T", "--shots", "-3"], "-3 shots; use 1 to 200, or 0 and a length"),
         (["plan", "T", "--model", "llama"], "name the server too"),
         (["plan", "T", "--llm", "folder"], "holds no config.json"),
         (["plan", "T", "--out", "file"], "is there already"),
@@ -79,7 +87,8 @@ def test_what_cannot_be_done_is_one_sentence_and_nothing_is_made(
     status, line = answered(capsys, arguments)
     assert status == 1 and line.startswith("stage-film: ") and message in line
     assert "Errno" not in line and not list((folder / "folder").iterdir())
-    assert {path.name for path in folder.iterdir()} == {"story.md", "file", "folder"}
+    there = {"story.md", "file", "folder", "film.mkv", "frame.png"}
+    assert {path.name for path in folder.iterdir()} == there
     assert (folder / "file").read_text(encoding="utf-8") == "mine"
 
 

@@ -92,6 +92,44 @@ def test_coverage_plays_where_and_when_the_theme_says():
     assert "A nurse and a soldier" in roles.shots[1].description
 
 
+def test_coverage_is_about_whom_the_theme_is_about():
+    theme = "on the night the harbour closes, its old keeper takes the last boat out"
+    found = coverage(FilmOrder(theme, 10), FrameFormat())
+    assert found.title == "on the night the harbour closes"
+    said = [shot.description for shot in found.shots]
+    assert sum("old keeper " in words for words in said) == 9
+    assert "keeper" not in said[0] and said[3].startswith("The last boat, and a hand")
+    assert not any("somebody" in words.casefold() for words in said)
+    assert all(words.split(". ")[-1].startswith("On the night") for words in said)
+    assert not any(shot.angle is CameraAngle.OVER_THE_SHOULDER for shot in found.shots)
+
+
+@pytest.mark.parametrize(
+    ("theme", "words"),
+    [
+        ("Two brothers quarrel.", "One brother faces the other brother. Two brothers quarrel."),
+        ("Three pilots meet.", "One pilot faces another pilot. Three pilots meet."),
+        ("a cat on the moon", "The cat comes and looks about."),
+        ("love", "Somebody faces somebody else. Love."),
+        ("IDA and a WAITER meet a waiter.", "Ida faces Waiter. IDA and a WAITER meet a waiter."),
+    ],
+)
+def test_coverage_tells_the_people_of_a_theme_apart(theme, words):
+    assert coverage(FilmOrder(theme, 6), FrameFormat()).shots[1].description == words
+
+
+@pytest.mark.parametrize(
+    ("theme", "title"),
+    [
+        ("A girl with one coin looks for the best bowl of soup in the harbour.", "with one coin"),
+        ("An old woman buys a fish at the market on a cold morning in May.", "buys a fish"),
+        ("On the night the harbour closes its old keeper takes the last boat.", "harbour closes"),
+    ],
+)
+def test_a_title_ends_where_a_phrase_ends(theme, title):
+    assert coverage(FilmOrder(theme, 2), FrameFormat()).title.endswith(title)
+
+
 def test_coverage_shows_the_cast_and_lasts_as_long_as_asked():
     found = coverage(FilmOrder("T", 6, Fraction(24), cast=CAST), FrameFormat())
     assert sum(shot.num_frames for shot in found.shots) == 24 * 24

@@ -76,6 +76,64 @@ def test_a_scene_heading_says_place_and_time(heading, scene):
     assert shots(f"{heading}\n\nA door opens.")[0].scene == scene
 
 
+@pytest.mark.parametrize(
+    ("heading", "place", "interior", "time"),
+    [
+        ("INNEN. B\u00c4CKEREI - TAG", "B\u00e4ckerei", True, "tag"),
+        ("AUSSEN. WALD, NACHT", "Wald", False, "nacht"),
+        ("Au\u00dfen. Wald - Tag", "Wald", False, "Tag"),
+        ("INNEN/AUSSEN. AUTO. ABEND", "Auto", None, "abend"),
+        ("INT\u00c9RIEUR. GARE - NUIT", "Gare", True, "nuit"),
+        ("INT. CUISINE, JOUR", "Cuisine", True, "jour"),
+        ("EXTERIOR. PLAYA - NOCHE", "Playa", False, "noche"),
+        ("\u5185\u666f \u706f\u5854 - \u591c", "\u706f\u5854", True, "\u591c"),
+        ("\u5916\u666f\u3002\u8857\u9053\uff0c\u65e5", "\u8857\u9053", False, "\u65e5"),
+        ("1. \u5185 \u5ba2\u5385 \u591c", "\u5ba2\u5385", True, "\u591c"),
+        ("\u3010\u5916\u666f\u3011\u6d77\u8fb9", "\u6d77\u8fb9", False, ""),
+        ("\u5ba2\u5385 \u591c \u5185\u5916", "\u5ba2\u5385", None, "\u591c"),
+    ],
+)
+def test_headings_are_read_in_the_usual_languages(heading, place, interior, time):
+    found = shots(f"{heading}\n\nA door opens.")
+    assert [shot.scene for shot in found] == [Scene(place, interior, time)]
+
+
+def test_chinese_lines_with_a_name_and_a_colon_are_dialogue():
+    text = (
+        "\u7247\u540d\uff1a\u706f\u5854\n\n\u5185\u666f \u706f\u5854 - \u591c\n\n"
+        "\u8001\u6e14\u592b\u5750\u7740\u3002\n\n\u674e\u660e\uff1a\u6211\u6765\u4e86\u3002\n\n"
+        "\u4fe1\u4e0a\u5199\u7740\uff1a\u518d\u89c1\u3002\n\n\u65c1\u767d\uff1a\u5929\u4eae\u4e86\u3002"
+    )
+    first, second = shots(text)
+    assert plan(text).title == "\u706f\u5854"
+    assert (first.cast, first.dialogue) == (
+        ("\u674e\u660e",),
+        "\u674e\u660e: \u6211\u6765\u4e86\u3002",
+    )
+    assert second.description.startswith("\u4fe1\u4e0a\u5199\u7740") and second.cast == ()
+
+
+def test_a_trade_in_capitals_is_one_of_the_cast_and_a_crowd_is_not():
+    found = shots("INT. SHOP\n\nA GLASSMAKER waits.\n\nTwo FISHERMEN wait.\n\nA TABLE.")
+    assert [shot.cast for shot in found] == [("Glassmaker",), (), ()]
+
+
+def test_title_pages_are_read_in_the_usual_languages():
+    for key in ("Titel", "Titre", "T\u00edtulo", "\u6807\u9898"):
+        assert plan(f"{key}: Anna\n\nA door opens.").title == "Anna"
+
+
+def test_a_note_of_camera_terms_alone_is_a_shot_note():
+    one, two, three = shots(
+        "[[close-up, low angle]]\nA door opens.\n\n[[2 s]]\n\nIt closes.\n\n"
+        "It is [[too close-up?]] quiet. [[cut]] [[keep]]"
+    )
+    assert (one.scale, one.angle) == (ShotScale.CLOSE_UP, CameraAngle.LOW)
+    assert two.num_frames == 48 and two.description == "It closes."
+    assert three.description == "It is quiet." and not three.keep
+    assert three.scale is not ShotScale.CLOSE_UP
+
+
 def test_prose_that_begins_like_a_heading_is_prose():
     found = shots("Est modus in rebus.\n\nInternal voices.\n\n...and then.")
     assert len(found) == 3

@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 import torch
 
+from stage_core.backends.previs.furniture import in_the_way
+from stage_core.backends.previs.interiors import ROOMS
 from stage_core.backends.previs.palette import accent
+from stage_core.backends.previs.reading import read_shot
 from stage_core.backends.previs.sketch import Sketch
 from stage_core.backends.previs.staging import stage_shot
+from stage_core.backends.previs.unread import is_understood, unread_words
 from stage_core.backends.protocol import Sampling
+from stage_core.planning.planner import plan
+from stage_core.stories import read_story, story_names
 from stage_core.story.brief import ShotBrief
 from stage_core.story.cinematography import CameraAngle, CameraMovement, ShotScale
 from stage_core.story.frames import FramePair, Picture, no_frames, pixel_digest
+from stage_core.story.members import Member
 from stage_core.story.memory import MemoryPack
 from stage_core.story.shot_list import FrameFormat, Scene, Shot
 
@@ -291,3 +298,112 @@ def test_insert_shows_a_thing_large_in_the_middle(thing):
     shown = grey(staged(description=f"The {thing}.", **scene).panel(1.0))
     middle = shown[140:340, 260:580]
     assert middle.std() > 1.5 * shown[:, :100].std()
+
+
+def test_who_walks_in_a_close_scale_keeps_the_face_in_the_picture():
+    for seed in range(6):
+        shot = staged(
+            seed,
+            scale=ShotScale.MEDIUM_CLOSE_UP,
+            scene=FOREST,
+            description="Maya comes a step nearer.",
+            movement=CameraMovement.TRUCK_RIGHT,
+        )
+        for progress in (0.0, 1.0):
+            camera, head = shot.path.at(progress), shot.actors[0].at(progress).head
+            across = float(camera.picture(camera.seen(head))[0])
+            assert abs(across) < 0.5 * FILM.width / FILM.height
+
+
+@pytest.mark.parametrize("movement", ["dolly out", "truck left", "truck right", "arc left"])
+@pytest.mark.parametrize("place", ["living room", "kitchen", "corridor", "library"])
+def test_a_camera_in_a_room_stays_between_its_walls_and_before_its_cupboards(place, movement):
+    fields = {"scale": ShotScale.WIDE, "movement": CameraMovement(movement)}
+    for seed in range(4):
+        shot = staged(seed, scene=Scene(place, True), **fields)
+        half = ROOMS[read("", place, True).kind].width / 2
+        for progress in (0.0, 0.5, 1.0):
+            camera = shot.path.at(progress)
+            assert abs(camera.position[0]) < half - 0.3
+            assert not any(in_the_way(item, shot.path) for item in shot.pieces)
+
+
+@pytest.mark.parametrize("angle", [CameraAngle.HIGH, CameraAngle.EYE_LEVEL, CameraAngle.LOW])
+def test_a_face_shows_under_a_hat(angle):
+    """Three quarters of the skin that is seen of a bare head are seen under a hat as well."""
+    seen = {}
+    for hair in ("bald", "a hat"):
+        brief = order(scale=ShotScale.CLOSE_UP, angle=angle, scene=FOREST, description="Tom waits.")
+        tom = Member("Tom", description=f"a man with {hair}")
+        brief = dataclasses.replace(brief, members=(tom,))
+        brief = dataclasses.replace(brief, shot=dataclasses.replace(brief.shot, cast=("Tom",)))
+        shot = stage_shot(brief, Sampling(0))
+        skin = np.array(shot.palette.colour("skin"))
+        panel = shot.panel(0.5).numpy().astype(int)
+        seen[hair] = (np.abs(panel - skin).max(axis=2) < 10).sum()
+    assert seen["a hat"] > 0.75 * seen["bald"]
+
+
+def read(description, place="", interior=None, **fields):
+    return read_shot(Shot("1", description, Scene(place, interior), **fields))
+
+
+def test_whom_the_words_mention_stands_in_the_picture_doing_what_they_say():
+    people = read("An old keeper waits. The baker and two children run towards the keeper.").people
+    assert people == (("old keeper", "wait"), ("baker", "run"), *[("child", "run")] * 2)
+    assert read("Somebody faces somebody else.").people == (("someone", ""), ("other someone", ""))
+    assert read("She waits.").people == (("woman", "wait"),)
+
+
+def test_a_hand_that_handles_something_is_not_all_there_is():
+    assert read("The old gadget, and a hand that reaches for it.").prop == "box"
+    assert read("A coin, and a hand that reaches for it.").prop == "coin"
+    assert read("A hand opens slowly.").prop == "hand"
+
+
+def test_a_stranger_looks_alike_in_every_order_and_old_people_stay_old():
+    first = read("A nurse faces an old woman.")
+    second = read("The old woman looks back at the nurse.")
+    assert (first.look(0), first.look(1)) == (second.look(1), second.look(0))
+    woman = read("The woman smiles.").look(0)
+    assert first.look(1).hair_tone == "hair_grey"
+    assert first.look(1) == dataclasses.replace(woman, hair_tone="hair_grey")
+    brothers = read("Two brothers wait.")
+    assert brothers.look(0) != brothers.look(1)
+
+
+def test_what_nothing_is_known_of_plays_in_the_open():
+    assert (read("A cat.").kind, read("A cat.").interior) == ("field", False)
+    assert read("A cat.", "Krkr").interior is False
+    assert read("A cat on a sofa.").interior and read("A cat.", "Krkr", True).interior
+    assert read("A cat.", "moon").kind == "space"
+
+
+@pytest.mark.parametrize(
+    ("words", "weather"),
+    [("A raincoat.", ""), ("Rain falls.", "rain"), ("A snowman.", ""), ("It is snowing.", "snow")],
+)
+def test_weather_is_a_word_and_not_a_part_of_one(words, weather):
+    assert read(words).weather == weather
+
+
+def test_words_of_hours_tables_and_hands_end_where_they_end():
+    assert read("A knight and his darkroom.").time == "day"
+    assert not read("A bare barn.").at_table and not read("The whole place.").by_hand
+    assert read("He sits at the bar, opening a box.").at_table
+
+
+def test_what_the_sketch_has_no_word_for_is_told():
+    sketch = Sketch()
+    sketch.draw(order(description="A cat waits.", scene=Scene("Krkr")), Sampling(0), no_step)
+    assert sketch.remarks == ("the sketch has no word for: cat, krkr",)
+    sketch = Sketch()
+    text = "Der Hund schl\u00e4ft hier."
+    sketch.draw(order(description=text, scene=OFFICE), Sampling(0), no_step)
+    assert sketch.remarks == ("the sketch reads English and knows no word of shot 1",)
+
+
+def test_of_the_sample_stories_every_word_is_known():
+    for name in story_names():
+        for shot in plan(read_story(name)).shots:
+            assert unread_words(shot) == () and is_understood(shot)
