@@ -284,7 +284,7 @@ def _marks(board: Storyboard, shot: Shot) -> Iterator[str]:
     if shot.keep:
         yield "keep"
     if pair.older_memory:
-        yield "older memory"
+        yield "memory has changed"
 
 
 def _draw_panel(image: Any, draw: Any, left: int, picture: Picture | None, layout: _Layout) -> None:
