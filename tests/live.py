@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stage_core.board_file import BOARD_FILE
+
 PACK = Path(__file__).resolve().parent.parent
 PACKS = Path(__file__).resolve().parent / "packs"
 PACK_NAME = "stage-film"
@@ -171,7 +173,7 @@ class Comfy:
         stage, films = self.output / "stage", self.output / "films"
         films.mkdir(parents=True, exist_ok=True)
         for folder in stage.iterdir() if stage.exists() else ():
-            if folder.is_dir() and not folder.is_symlink():
+            if (folder / BOARD_FILE).is_file() and not folder.is_symlink():
                 folder.rename(films / folder.name)
                 folder.symlink_to(films / folder.name, target_is_directory=True)
 

@@ -336,7 +336,9 @@ def test_run_films_once_and_shows_it_on_the_nodes(live, path, renderer):
         now = page.boxes()
         assert [now[i] for i in stitchers] == [before[i] for i in stitchers], "no room for the film"
     again = page.run()
-    assert again["errors"] == [] and again["executed"] == []
+    # ComfyUI 0.8.0 puts the text that its own preview shows into that node's inputs.
+    executed = set(again["executed"]) - set(page.nodes("PreviewAny"))
+    assert again["errors"] == [] and executed == set()
     for node_type in filter(page.nodes, ("STAGE_EditShot", "STAGE_CompareTakes")):
         assert "filmed" in badges_on(page, node_type)
 
