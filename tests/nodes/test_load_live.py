@@ -157,5 +157,5 @@ def test_the_workflow_for_small_cards_draws_films_and_cuts(server):
     assert run.status == "success", run.error + server.log[-3000:]
     assert "drew 1 of 1" in run.text(by_class["STAGE_STEP2Storyboard"])
     assert "filmed 1 of 1" in run.text(by_class["STAGE_DualEncoderShotSampler"])
-    (film,) = (server.output / "video").glob("stage_*")
+    (film,) = (server.output / "video").glob("*.mp4")
     assert len(frames_of(film)) == 6
