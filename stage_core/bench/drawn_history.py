@@ -5,7 +5,6 @@ Everything is the storyboard model's own but its encoders, which give random num
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -24,7 +23,7 @@ from ..story.frames import FramePair, Picture
 from ..story.memory import MemoryPack, MemoryScale
 from ..story.shot_list import FrameFormat, Shot, ShotList
 from ..story.storyboard import Storyboard
-from .gpu_networks import Bench, in_place, settle
+from .gpu_networks import Bench, in_place, seconds_of
 from .rows import Row
 from .subjects import TEXT_WIDTH
 
@@ -75,7 +74,7 @@ class _Drawing(QwenEdit):
         """Of the early shot and of the last, drawn again."""
         again = super().draw  # In a comprehension super() has no class.
         briefs = self._briefs[EARLY_SHOT - 1], self._briefs[NUM_SHOTS - 1]
-        return [_seconds(lambda b=one: again(b, _QUICK, on_step), self._device) for one in briefs]
+        return [seconds_of(lambda b=one: again(b, _QUICK, on_step), self._device) for one in briefs]
 
 
 class _ItsTurn:
@@ -111,11 +110,3 @@ class _Encoders:
     def decode(self, latents: Tensor) -> Tensor:
         grey = latents[:, :3].float().cpu().sigmoid()
         return functional.interpolate(grey, scale_factor=VAE_SIDE)
-
-
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    settle(device)
-    begun = time.perf_counter()
-    call()
-    settle(device)
-    return time.perf_counter() - begun

@@ -333,13 +333,14 @@ def _time(
 @torch.no_grad()
 def _best(call: Callable[[], object], device: torch.device, runs: int) -> float:
     """Seconds of the best of several runs after one, fewer of slow ones; with 0 of that one."""
-    first, times = _seconds(call, device), []
+    first, times = seconds_of(call, device), []
     while len(times) < runs and sum(times) < _ENOUGH_SECONDS:
-        times.append(_seconds(call, device))
+        times.append(seconds_of(call, device))
     return max(min(times, default=first), 1e-9)
 
 
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
+def seconds_of(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call, with all that the device has to do for it."""
     settle(device)
     begun = time.perf_counter()
     call()
