@@ -11,11 +11,11 @@ from ..stage_core.editing.strips import card
 from ..stage_core.planning.coverage import coverage
 from ..stage_core.planning.director import MAX_SHOTS, FilmOrder, instruction
 from ..stage_core.planning.written import written_out
+from ..stage_core.plurals import counted
 from ..stage_core.sharing.cast_folder import cast_stamp, read_cast_folder, write_cast_folder
 from ..stage_core.story.cast import Cast as CastValue
 from ..stage_core.story.members import Member, MemberKind
 from ..stage_core.story.shot_list import FrameFormat
-from ..stage_core.wording import counted
 from . import casts, host
 from .pictures import pictures, rows, to_image
 from .sockets import CastSocket

@@ -16,9 +16,9 @@ from ..stage_core.editing.handover import (
 )
 from ..stage_core.editing.mix import mix
 from ..stage_core.errors import StorageError
+from ..stage_core.plurals import counted
 from ..stage_core.project import folder_name
 from ..stage_core.story.storyboard import Storyboard
-from ..stage_core.wording import counted
 from . import films, host
 from .cutting import CUT_INPUTS, Cutting
 from .sockets import StoryboardSocket

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from ..stage_core.backends.qwen_edit import memory_cost
 from ..stage_core.editing.strips import card
+from ..stage_core.plurals import counted
 from ..stage_core.story.cast import Cast
 from ..stage_core.story.members import name_key
 from ..stage_core.story.memory import MemoryFrame, MemoryPack, MemoryScale
 from ..stage_core.story.shot_list import FrameFormat
 from ..stage_core.story.storyboard import Storyboard
-from ..stage_core.wording import counted
 from . import host
 from .pictures import pictures, rows, to_image
 from .sockets import CastSocket, MemoryPackSocket, StoryboardSocket

@@ -10,11 +10,11 @@ from comfy_api.latest import io, ui
 from ..stage_core.editing.sheet_pdf import write_pdf
 from ..stage_core.errors import PlanError, StorageError
 from ..stage_core.planning.planner import PlanSettings, plan
+from ..stage_core.plurals import counted
 from ..stage_core.project import folder_name
 from ..stage_core.sharing import archive
 from ..stage_core.stories import read_story
 from ..stage_core.story.storyboard import Storyboard
-from ..stage_core.wording import counted
 from . import films, host, sheet
 from .pictures import to_batch
 from .sockets import StoryboardSocket

@@ -15,11 +15,11 @@ from ..stage_core.backends.previs.animatic import Animatic
 from ..stage_core.backends.protocol import Sampling
 from ..stage_core.editing.strips import STRIP_HEIGHT, at_height, padded, strip
 from ..stage_core.media import VideoFrames, playing
+from ..stage_core.plurals import counted
 from ..stage_core.story.memory import MemoryPack
 from ..stage_core.story.storyboard import Storyboard
 from ..stage_core.story.timeline import Frames
 from ..stage_core.takes import KeptTakes, Refilm
-from ..stage_core.wording import counted
 from . import films, host, lineage, sheet
 from .pictures import to_image
 from .sockets import MemoryPackSocket, ShotModelSocket, StoryboardSocket

@@ -9,10 +9,10 @@ from ..stage_core.editing.export import ExportOptions, export
 from ..stage_core.editing.handover import edit_list
 from ..stage_core.editing.interchange.timecode import editing_rate
 from ..stage_core.editing.render import render
+from ..stage_core.plurals import counted
 from ..stage_core.project import folder_name
 from ..stage_core.story.storyboard import ShotStatus, Storyboard
 from ..stage_core.story.timeline import Timeline
-from ..stage_core.wording import counted
 from . import films, host
 from .cutting import CUT_INPUTS, Cutting
 from .sockets import StoryboardSocket

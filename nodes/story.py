@@ -13,10 +13,10 @@ from ..stage_core.planning.naming import unknown_names
 from ..stage_core.planning.places import read_places
 from ..stage_core.planning.planner import FORMATS, PlanSettings
 from ..stage_core.planning.written import written_out
+from ..stage_core.plurals import counted
 from ..stage_core.story.frames import Keyframe, Picture
 from ..stage_core.story.shot_list import MAX_SHOTS, FrameFormat, ShotList
 from ..stage_core.story.storyboard import Storyboard
-from ..stage_core.wording import counted
 from . import films, host, sheet
 from .pictures import crop, pictures, to_batch
 from .sockets import CastSocket, StoryboardSocket

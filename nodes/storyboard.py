@@ -9,10 +9,10 @@ from comfy_api.latest import io
 from ..stage_core import pipeline
 from ..stage_core.backends.previs.sketch import Sketch
 from ..stage_core.backends.protocol import Sampling
+from ..stage_core.plurals import counted
 from ..stage_core.story.memory import MemoryPack
 from ..stage_core.story.storyboard import Storyboard
 from ..stage_core.takes import KeptDrawings, Reason, Redraw
-from ..stage_core.wording import counted
 from . import films, host, lineage, sheet
 from .pictures import to_batch
 from .sockets import MemoryPackSocket, StoryboardModelSocket, StoryboardSocket

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from ..stage_core.media import sound_of
 from ..stage_core.neighbours import Neighbours
+from ..stage_core.plurals import counted
 from ..stage_core.project import DRAWING, TAKE, Made, Project
 from ..stage_core.story.frames import FramePair, Picture
 from ..stage_core.story.shot_list import Shot
 from ..stage_core.story.storyboard import Storyboard
 from ..stage_core.story.timeline import Clip, Sound
-from ..stage_core.wording import counted
 from . import films, host, lineage, sheet
 from .native.grids import measures
 from .pick_shot import (

@@ -29,7 +29,7 @@ ARROWS = {
     "errors": set(),
     "threads": set(),
     "packages": set(),
-    "wording": set(),
+    "plurals": set(),
     "story": set(),
     "diffusion": set(),
     "kernels": {"atomic"},
@@ -42,8 +42,8 @@ ARROWS = {
         *("encoding", "diffusion", "models", "offload", "media", "packages", "threads"),
     },
     "stories": set(),
-    "planning": set(),
-    "editing": {"atomic", "media"},
+    "planning": {"plurals"},
+    "editing": {"atomic", "media", "plurals"},
     "ledger": {"atomic", "media"},
     "halfway": {"atomic"},
     "board_file": {"atomic"},
@@ -64,7 +64,7 @@ ARROWS = {
     "command": {
         *("planning", "stories", "encoding", "models", "offload", "bench", "atomic", "media"),
         *("backends.load", "backends.language", "backends.protocol", "pipeline", "cutting"),
-        *("editing", "project", "neighbours", "takes", "sharing", "wording"),
+        *("editing", "project", "neighbours", "takes", "sharing", "plurals"),
     },
 }
 ABOVE_ALL = {"__init__", "__main__", "training"}

@@ -15,11 +15,11 @@ from ..planning.language import TRIES, Generate, direct
 from ..planning.naming import unknown_names
 from ..planning.planner import PlanSettings
 from ..planning.written import written_out
+from ..plurals import counted
 from ..project import folder_name
 from ..sharing.cast_folder import read_cast_folder
 from ..story.shot_list import UNTITLED, FrameFormat, ShotList
 from ..story.timeline import overlap
-from ..wording import counted
 from .chat import Server, choose_model
 
 TEMPLATE = "template"

@@ -25,13 +25,13 @@ from ..editing.sheet import draw_sheet, num_sheets
 from ..editing.sheet_pdf import write_pdf
 from ..media import read_sound, write_picture
 from ..pipeline import film
+from ..plurals import counted
 from ..project import Project, folder_name
 from ..sharing import archive
 from ..story.shot_list import ShotList
 from ..story.storyboard import Storyboard
 from ..story.timeline import Sound, Timeline
 from ..takes import KeptTakes, Refilm
-from ..wording import counted
 from .shooting import Shoot, say_places, say_unread, shot_model
 from .speaking import say, say_once, write_over
 

@@ -7,8 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from ..plurals import counted
 from ..story.shot_list import Shot
-from ..wording import counted
 
 _SECONDS_BETWEEN = 10
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..media import import_pillow
+from ..plurals import counted
 from ..story.cinematography import CameraAngle
 from ..story.frames import Picture
 from ..story.shot_list import Shot, ShotList, duration
@@ -212,7 +213,7 @@ def _facts(board: Storyboard) -> str:
     rate = form.rate.numerator if form.rate.denominator == 1 else f"{float(form.rate):.3f}"
     found = [board.status(shot.id) for shot in plan.shots]
     counts = [f"{found.count(s)} {s.value}" for s in reversed(ShotStatus) if found.count(s)]
-    shots = "1 shot" if len(plan.shots) == 1 else f"{len(plan.shots)} shots"
+    shots = counted(len(plan.shots), "shot")
     length = f"{timecode(num_frames, form.rate)}, {num_frames} frames at {rate} fps"
     return "   \u00b7   ".join((shots, length, f"{form.width} x {form.height}", ", ".join(counts)))
 
@@ -278,9 +279,9 @@ def _marks(board: Storyboard, shot: Shot) -> Iterator[str]:
         yield " and ".join(sorted(pair.given, reverse=True)) + " given"
     beyond, inside = len(board.beyond(shot)), len(board.between.get(shot.id, ()))
     if inside > beyond:
-        yield _counted(inside - beyond, "between")
+        yield f"{counted(inside - beyond, 'keyframe')} between"
     if beyond:
-        yield _counted(beyond, "beyond the end")
+        yield f"{counted(beyond, 'keyframe')} beyond the end"
     if shot.keep:
         yield "keep"
     if pair.older_memory:
@@ -315,10 +316,6 @@ def _draw_between(
             panel = cover(keyframe.picture.image, width, height)
             image.paste(image_module.fromarray(panel.contiguous().numpy()), (at, top))
             draw.rectangle([at, top, at + width, top + height], outline=PAPER, width=2)
-
-
-def _counted(count: int, where: str) -> str:
-    return f"{count} keyframe{'s' if count > 1 else ''} {where}"
 
 
 def _draw_words(draw: Any, left: int, shot: Shot, layout: _Layout) -> None:

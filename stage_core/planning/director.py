@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from ..plurals import counted
 from ..story.cinematography import CameraAngle, CameraMovement, ShotScale
 from ..story.members import Member, MemberKind, check_members
 
@@ -160,7 +161,7 @@ def instruction(order: FilmOrder) -> str:
 
 def retry_request(num_shots: int) -> str:
     """What to ask for when an answer could not be used; `num_shots` 0 leaves their number open."""
-    count = f"exactly {_shots(num_shots)}" if num_shots else "all its shots"
+    count = f"exactly {counted(num_shots, 'shot')}" if num_shots else "all its shots"
     return (
         f"Send the whole storyboard again as one complete JSON object in the form of the example, "
         f"with {count} in the list 'shots', a description in each, and nothing before or after it."
@@ -168,7 +169,7 @@ def retry_request(num_shots: int) -> str:
 
 
 def _wants(order: FilmOrder) -> list[str]:
-    wants = [f"- Exactly {_shots(order.shots)}, no more and no fewer."]
+    wants = [f"- Exactly {counted(order.shots, 'shot')}, no more and no fewer."]
     if order.seconds:
         each = float(order.seconds_each)
         wants.append(f"- {float(order.seconds):g} seconds in all, about {each:.3g} for each shot.")
@@ -183,10 +184,6 @@ def _wants(order: FilmOrder) -> list[str]:
         wants.append("- This cast, spelled so and looking so; add others only if the story must:")
         wants += [f"  - {_described(member)}" for member in order.cast]
     return wants
-
-
-def _shots(count: int) -> str:
-    return "1 shot" if count == 1 else f"{count} shots"
 
 
 def _described(member: Member) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from stage_core.__main__ import main
 from stage_core.media import write_picture
-from stage_core.wording import counted
+from stage_core.plurals import counted
 
 TINY = ("--storyboard-model", "tiny", "--size", "128x72", "--title", "Key")
 STORY = "INT. KITCHEN - NIGHT\n\n[[shot: wide, 0.5s]]\nAn empty kitchen.\n"
